@@ -1,0 +1,1 @@
+"""What people see: boards, alerts, build, check, push. Knows metric names only."""

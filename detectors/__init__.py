@@ -1,0 +1,1 @@
+"""The mathematics: one detector a file, pure and columnar. numpy and river, nothing else."""

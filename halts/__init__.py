@@ -1,0 +1,1 @@
+"""The decision: policy, latched ledger, desk and gate. Pure, but for the gate."""

@@ -1,0 +1,1 @@
+"""The same engines without Kafka: logs, runner, score, parity."""

@@ -1,0 +1,107 @@
+"""Order events as columns: the codes of kind, side and phase, the dtype, and the batch the engines take."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.sbe_schema import HEADER_FIELDS, order_event
+
+VERSION = 1
+MESSAGE = order_event()
+EVENT: np.dtype[Any] = MESSAGE.dtype
+"""dtype of one order event; ``batch["qty"]`` etc. give columns. Includes the four SBE header fields."""
+FLAG_POSS_DUP = 1 << MESSAGE.enums["flags"]["poss_dup"]
+
+
+class Kind(IntEnum):
+    """What happened (the wire words are the member names)."""
+
+    parent = 1
+    parent_done = 2
+    order = 3
+    replace = 4
+    cancel = 5
+    ack = 6
+    fill = 7
+    replaced = 8
+    canceled = 9
+    rejected = 10
+    expired = 11
+
+
+class Side(IntEnum):
+    """FIX 54. ``none`` where it does not apply."""
+
+    none = 0
+    B = 1
+    S = 2
+    SS = 5
+
+
+class Phase(IntEnum):
+    """Trading phase of the symbol. ``none`` where not known."""
+
+    none = 0
+    pre = 1
+    open = 2
+    cont = 3
+    close = 4
+    post = 5
+    halt = 6
+
+
+for _enum, _field in ((Kind, "kind"), (Side, "side"), (Phase, "phase")):
+    assert {m.name: m.value for m in _enum} == MESSAGE.enums[_field], f"{_field} differs from order-event.xml"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive events of one partition, in log order.
+
+    events: (n,) of EVENT. offsets: (n,) int64, Kafka offset of the record that held the event.
+    items: (n,) int32, position of the event inside its record.
+    """
+
+    topic: str
+    partition: int
+    events: NDArray[Any]
+    offsets: NDArray[np.int64]
+    items: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    def __getitem__(self, part: slice) -> "Batch":
+        """A shorter batch of the same partition (used by the cutting laws)."""
+        return Batch(self.topic, self.partition, self.events[part], self.offsets[part], self.items[part])
+
+
+def empty_events(n: int) -> NDArray[Any]:
+    """(n,) zeroed events with the SBE header filled in, ready to be written column by column."""
+    events = np.zeros(n, EVENT)
+    for name, value in zip(HEADER_FIELDS, MESSAGE.header, strict=True):
+        events[name] = value
+    return events
+
+
+def batch_of(events: NDArray[Any], topic: str = "orderflow", partition: int = 0, first_offset: int = 0) -> Batch:
+    """A batch in which every event is a record of its own, offsets counting up from ``first_offset``."""
+    n = len(events)
+    offsets = np.arange(first_offset, first_offset + n, dtype=np.int64)
+    return Batch(topic, partition, events, offsets, np.zeros(n, np.int32))
+
+
+def concat(batches: Sequence[Batch]) -> Batch:
+    """One batch from several consecutive ones of the same partition."""
+    head = batches[0]
+    return Batch(
+        head.topic,
+        head.partition,
+        np.concatenate([b.events for b in batches]),
+        np.concatenate([b.offsets for b in batches]),
+        np.concatenate([b.items for b in batches]),
+    )
