@@ -1,0 +1,50 @@
+"""What every test may ask for: a real Apache Kafka, started once a session, and a prefix of one's own on it.
+
+A test that takes the fixture ``kafka`` gets the marker ``kafka`` by itself: ``pytest -m "not kafka"`` needs no broker.
+``KNIGHTWATCH_TEST_BOOTSTRAP=H:P`` uses another cluster instead of the embedded one.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from kafka import KafkaAdminClient
+
+from knightwatch.broker import EmbeddedKafka
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "kafka" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.kafka)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[str]:
+    """``host:port`` of a running broker. Topics are not made by using them: create what you need."""
+    other = os.environ.get("KNIGHTWATCH_TEST_BOOTSTRAP")
+    if other:
+        yield other
+        return
+    with EmbeddedKafka() as broker:
+        yield broker.bootstrap
+
+
+@pytest.fixture(scope="session")
+def kafka_admin(kafka: str) -> Iterator[KafkaAdminClient]:
+    """An admin client of the session's broker."""
+    admin = KafkaAdminClient(bootstrap_servers=kafka)
+    yield admin
+    admin.close()
+
+
+@pytest.fixture
+def topic_prefix(kafka_admin: KafkaAdminClient) -> Iterator[str]:
+    """A prefix that no other test uses. Topics that carry it are deleted afterwards."""
+    prefix = f"t{uuid.uuid4().hex[:8]}-"
+    yield prefix
+    left = [name for name in kafka_admin.list_topics() if name.startswith(prefix)]
+    if left:
+        kafka_admin.delete_topics(left)
