@@ -1,0 +1,153 @@
+"""Both stages over a log, without Kafka: the engines are the live ones, only the source differs."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final, Protocol
+
+from msgspec import Struct
+
+from replay.log import BATCH_ROWS, Log, Selection
+from replay.merge import Stage1Like, Ticker, merged, node_streams, stage1_stream
+from schemas.records import Ack, Breach, Command, HaltRecord, Verdict, encode
+from schemas.topics import HALTS, VERDICTS, Topic
+from schemas.units import S_NS
+
+DESK_INPUTS: Final = 256
+"""Records a step of the desk."""
+TRAILING_NS_MAX: Final = 30 * S_NS
+"""Event time for which ticks go on after the log while the desk still waits for something."""
+
+
+class DeskOutputLike(Protocol):
+    """A record for a topic, as the desk gives it."""
+
+    @property
+    def topic(self) -> Topic: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def record(self) -> Struct: ...
+
+
+class DeskLike(Protocol):
+    """What stage 2 must do to be replayed (``halts.desk.Desk`` does)."""
+
+    def step(self, inputs: Sequence[Any]) -> Sequence[DeskOutputLike]: ...
+    def waiting(self) -> bool:
+        """Whether a deadline (an ack that is due, say) is still open."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """Makers of the engines of one run. ``desk_input(topic, partition, offset, record)`` wraps an input of the desk."""
+
+    stage1: Callable[[int], Stage1Like]
+    desk: Callable[[], DeskLike]
+    desk_input: Callable[[str, int, int, Verdict | Ack | Command], Any]
+
+
+def _nothing(_: Any) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Observers:
+    """Who watches a run. events: number just stepped; verdict: each input of the desk; output: each output."""
+
+    events: Callable[[int], None] = _nothing
+    verdict: Callable[[Verdict], None] = _nothing
+    output: Callable[[DeskOutputLike], None] = _nothing
+
+
+@dataclass
+class Result:
+    """What came out. ``halts``: every record on ``halts`` but heartbeats, in order."""
+
+    events: int = 0
+    halts: list[HaltRecord] = field(default_factory=list)
+    verdicts: Counter[str] = field(default_factory=Counter)
+    """Detector -> breach records."""
+    ticks: int = 0
+    digest: str = ""
+    """SHA-256 (hex) over the bytes of all breaches and of everything the desk gave out, in order."""
+    warnings: list[str] = field(default_factory=list)
+
+
+class Run:
+    """One offline run of one log. Use once."""
+
+    def __init__(
+        self,
+        log: Log,
+        engines: Engines,
+        selection: Selection = Selection(),  # noqa: B008 - frozen
+        observers: Observers = Observers(),
+        rows: int = BATCH_ROWS,
+        desk_inputs: int = DESK_INPUTS,
+    ) -> None:
+        self._log = log
+        self._engines = engines
+        self._selection = selection
+        self._see = observers
+        self._rows = rows
+        self._desk_inputs = desk_inputs
+        self._desk = engines.desk()
+        self._ticker = Ticker()
+        self._offset = 0
+        self._hash = hashlib.sha256()
+        self.result = Result()
+
+    def run(self) -> Result:
+        """Work the whole log off. Cutting (``rows``, ``desk_inputs``) does not change the result."""
+        inputs = self._inputs(self._ticker.between(merged(self._streams())))
+        while part := list(islice(inputs, self._desk_inputs)):
+            self._step(part)
+        self._trail()
+        self.result.digest = self._hash.hexdigest()
+        return self.result
+
+    def _streams(self) -> Iterable[Iterator[Any]]:
+        sources = self._log.sources()
+        nodes = [node for node in self._log.nodes() if self._selection.has_node(node)]
+        streams = [
+            stage1_stream(s, self._engines.stage1(s.partition), self._selection, self._count, self._rows)
+            for s in sources
+        ]
+        return [*streams, *node_streams(nodes)]
+
+    def _count(self, events: int) -> None:
+        self.result.events += events
+        self._see.events(events)
+
+    def _inputs(self, verdicts: Iterable[Verdict]) -> Iterator[Any]:
+        for verdict in verdicts:
+            if isinstance(verdict, Breach):
+                self.result.verdicts[verdict.detector] += 1
+                self._hash.update(encode(verdict))
+            self._see.verdict(verdict)
+            yield self._engines.desk_input(VERDICTS.name, 0, self._offset, verdict)
+            self._offset += 1
+
+    def _step(self, inputs: list[Any]) -> None:
+        for output in self._desk.step(inputs):
+            self._hash.update(encode(output.record))
+            self._see.output(output)
+            if output.topic is HALTS and isinstance(output.record, HaltRecord):
+                self.result.halts.append(output.record)
+
+    def _trail(self) -> None:
+        """Ticks after the last record, as live, until nothing is due any more."""
+        if not self._offset:
+            return
+        end = self._ticker.next_ns + TRAILING_NS_MAX
+        while self._desk.waiting():
+            if self._ticker.next_ns > end:
+                seconds = TRAILING_NS_MAX // S_NS
+                self.result.warnings.append(f"the desk still waits for something {seconds} s after the end of the log")
+                break
+            self._step(list(self._inputs([self._ticker.tick()])))
+        self.result.ticks = self._ticker.ticks
