@@ -16,12 +16,14 @@ class Topic:
     cleanup: str
     carries: str
     retention_ms: int = 7 * DAY_MS
+    extra: tuple[tuple[str, str], ...] = ()
+    """Further topic-level settings of the broker."""
 
     def config(self) -> dict[str, str]:
         """Topic-level broker settings."""
         if self.cleanup == "compact":
-            return {"cleanup.policy": "compact"}
-        return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
+            return {"cleanup.policy": "compact", **dict(self.extra)}
+        return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms), **dict(self.extra)}
 
 
 ORDERFLOW: Final = Topic("orderflow", "server", 0, "delete", "order events of the routers")
@@ -34,7 +36,15 @@ COMMANDS: Final = Topic("commands", "scope", 1, "delete", "operators' signed com
 AUDIT: Final = Topic("audit", "-", 1, "delete", "hash-chained record of transitions and commands", 5 * 365 * DAY_MS)
 DEAD_LETTERS: Final = Topic("dead-letters", "server", 1, "delete", "what could not be decoded, with the reason")
 
+SNAPSHOTS: Final = Topic(
+    "snapshots", "engine", 0, "compact", "state of the engines, in chunks (streams.snapshots)",
+    extra=(("segment.bytes", "33554432"), ("min.cleanable.dirty.ratio", "0.1")),
+)  # fmt: skip
+
 ALL: Final = (ORDERFLOW, NODES, DECLARED, VERDICTS, HALTS, ACKS, COMMANDS, AUDIT, DEAD_LETTERS)
+"""What other programs may rely on."""
+INTERNAL: Final = (SNAPSHOTS,)
+"""Ours alone: must exist as well, but holds nothing that others may rely on, and is not recorded."""
 
 PARTITIONS_DEFAULT: Final = 8
 HEARTBEAT_KEY: Final = "_heartbeat"
