@@ -1,0 +1,39 @@
+"""YAML out, nothing in: what provisioning files need, with a fixed layout, so that a build is the same everywhere.
+Strings are JSON strings, which YAML takes as they are."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+
+def yaml(value: Mapping[str, Any], heading: str) -> str:
+    """``value`` as a YAML document under comment lines."""
+    comment = "".join(f"# {line}\n" for line in heading.splitlines())
+    return comment + "\n".join(_block(value, 0)) + "\n"
+
+
+def _block(value: Any, depth: int) -> Iterator[str]:
+    pad = "  " * depth
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if _nested(item):
+                yield f"{pad}{key}:"
+                yield from _block(item, depth + 1)
+            else:
+                yield f"{pad}{key}: {_scalar(item)}"
+        return
+    for item in value:
+        if _nested(item):
+            lines = _block(item, depth + 1)
+            yield f"{pad}- {next(lines)[len(pad) + 2 :]}"
+            yield from lines
+        else:
+            yield f"{pad}- {_scalar(item)}"
+
+
+def _nested(value: Any) -> bool:
+    return isinstance(value, Mapping | Sequence) and not isinstance(value, str) and len(value) > 0
+
+
+def _scalar(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
