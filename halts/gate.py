@@ -261,9 +261,6 @@ class HaltGate:
                 return
             self._caught_up_once = True
             changes = list(self._state.records.values())
-            for record in changes:
-                if record.state == "HALTED":
-                    self._sweeps.settle(record)
         for record in changes:
             ack = self._sweeps.accept(record, time.monotonic_ns(), time.time_ns())
             if ack is not None:

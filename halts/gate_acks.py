@@ -61,6 +61,8 @@ class _Sweep:
     record: HaltRecord
     cancels: bool
     started_ns: int
+    looks_first: bool
+    """Cancel only if something is working."""
     attempts: int = 0
     cancel_due_ns: int = 0
     poll_due_ns: int = 0
@@ -88,7 +90,8 @@ class Sweeps:
     def accept(self, record: HaltRecord, mono_ns: int, utc_ns: int) -> Ack | None:
         """A change of a scope that is already blocked in the view. Returns the ``blocked`` ack if one is owed.
 
-        HALTED asks for nothing, unless its HALTING was never seen (compacted away while the gate was cut off).
+        HALTED asks for nothing of a gate that saw its HALTING. One that did not (it was cut off, or started since)
+        answers too, but looks first: nothing is cancelled again where nothing is working.
         """
         if record.scope.startswith("server:") and record.scope != self._own:
             return None
@@ -100,13 +103,9 @@ class Sweeps:
             return None
         _remember(self._answered, answer)
         _remember(self._halt_ids, record.halt_id)
-        self._sweeps[record.scope] = _Sweep(record, record.action == "block_and_cancel", mono_ns)
+        cancels = record.action == "block_and_cancel"
+        self._sweeps[record.scope] = _Sweep(record, cancels, mono_ns, looks_first=record.state == "HALTED")
         return self._ack(record, "blocked", utc_ns, Working(0))
-
-    def settle(self, record: HaltRecord) -> None:
-        """A halt that was HALTED before this gate was: blocked, swept by whoever ran here before, not swept again."""
-        _remember(self._answered, (record.halt_id, record.epoch))
-        _remember(self._halt_ids, record.halt_id)
 
     def step(self, mono_ns: int, utc_ns: Callable[[], int], cancel: Ask, working: Ask) -> list[Ack]:
         """Cancel, ask and tell what is due at ``mono_ns``; calls the hooks at most once per scope."""
@@ -119,7 +118,8 @@ class Sweeps:
 
     def _step(self, sweep: _Sweep, mono_ns: int, utc_ns: Callable[[], int], cancel: Ask, working: Ask) -> list[Ack]:
         acks: list[Ack] = []
-        if sweep.cancels and sweep.attempts < CANCEL_ATTEMPTS_MAX and mono_ns >= sweep.cancel_due_ns:
+        tries = sweep.cancels and not sweep.looks_first and sweep.attempts < CANCEL_ATTEMPTS_MAX
+        if tries and mono_ns >= sweep.cancel_due_ns:
             sweep.attempts += 1
             sweep.cancel_due_ns = mono_ns + CANCEL_AGAIN_NS
             sweep.poll_due_ns = mono_ns
@@ -131,9 +131,9 @@ class Sweeps:
         slow = mono_ns - sweep.started_ns > SLOW_AFTER_NS
         sweep.poll_due_ns = mono_ns + (WORKING_POLL_SLOW_NS if slow else WORKING_POLL_NS)
         left = working(sweep.record)
-        if left is not None:
-            sweep.last = left
-        if sweep.cancels and not sweep.told_cancelling:
+        sweep.last = sweep.last if left is None else left
+        sweep.looks_first = sweep.looks_first and left is not None and not left.count
+        if sweep.attempts and not sweep.told_cancelling:
             sweep.told_cancelling = True
             acks.append(self._ack(sweep.record, "cancelling", utc_ns(), Working(sweep.last.count)))
         if left is None or left.count:

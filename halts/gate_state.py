@@ -124,6 +124,10 @@ def severity(record: HaltRecord) -> int:
     return {"ACTIVE": 0, "WARNED": 1, "RESUMING": 2}[record.state]
 
 
+def _same(a: HaltRecord, b: HaltRecord) -> bool:
+    return (a.halt_id, a.epoch, a.state, a.action) == (b.halt_id, b.epoch, b.state, b.action)
+
+
 def latched(record: HaltRecord) -> bool:
     """Only an authorised resume may end this state."""
     return record.state in ("HALTING", "HALTED")
@@ -277,8 +281,9 @@ class GateState:
             self.counters.stale_epoch += 1
             return None
         elif new.epoch == found.epoch and severity(new) <= severity(found):
-            if new == found:
+            if _same(new, found):  # told again, perhaps with more money in it: no transition
                 self.undecodable.pop(name, None)
+                self.records[name], self._scopes = new, None
             self.counters.stale_epoch += 1
             return None
         elif latched(found) and (new.state == "WARNED" or (not latched(new) and not new.by)):

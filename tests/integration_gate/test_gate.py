@@ -84,7 +84,7 @@ def test_reopens_only_by_resume_and_only_for_reducing_orders_first(new_gate: New
     assert gate.may_send(symbol="ABC")
 
 
-def test_halt_survives_a_restart_of_the_gate_and_a_settled_one_is_not_swept_again(
+def test_halt_survives_a_restart_of_the_gate_which_answers_and_does_not_sweep_again(
     new_gate: NewGate, desk: Any, wait: Wait
 ) -> None:
     desk.say("symbol:ABC", "HALTING")
@@ -96,12 +96,13 @@ def test_halt_survives_a_restart_of_the_gate_and_a_settled_one_is_not_swept_agai
     assert not gate.may_send(symbol="ABC")
     assert not gate.may_send(symbol="XYZ")
     assert gate.may_send(symbol="DEF")
-    acks = desk.acks(3)
-    assert [(a.scope, a.status) for a in acks] == [
-        ("symbol:XYZ", "blocked"),
-        ("symbol:XYZ", "cancelling"),
-        ("symbol:XYZ", "confirmed"),
+    acks = [(a.scope, a.epoch, a.status) for a in desk.acks(5)]
+    assert [a for a in acks if a[0] == "symbol:XYZ"] == [
+        ("symbol:XYZ", 1, "blocked"),
+        ("symbol:XYZ", 1, "cancelling"),
+        ("symbol:XYZ", 1, "confirmed"),
     ]
+    assert [a for a in acks if a[0] == "symbol:ABC"] == [("symbol:ABC", 2, "blocked"), ("symbol:ABC", 2, "confirmed")]
     assert swept == ["symbol:XYZ"]
 
 
