@@ -7,7 +7,7 @@ import re
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -134,16 +134,16 @@ def live(prometheus: Prometheus, calm: bool = False) -> Report:
     return Report(before.panels, before.expressions, series, tuple(findings), tuple(quiet))
 
 
-def _choices(prometheus: Prometheus) -> tuple[dict[str, str], list[Finding]]:
-    """A value for each variable of the boards, from the data: all of them for a multiple choice."""
-    chosen: dict[str, str] = {}
+def _choices(prometheus: Prometheus) -> tuple[dict[str, list[str]], list[Finding]]:
+    """The values of each variable of the boards, from the data."""
+    chosen: dict[str, list[str]] = {}
     missing = []
     for variable in _variables():
         values = prometheus.values(variable.metric.name, variable.of)
         if not values:
             problem = f"{variable.metric.name} has no label {variable.of}: is a worker running and being scraped?"
             missing.append(Finding(f"variable ${variable.name}", problem))
-        chosen[variable.name] = values[0] if values else ".*"
+        chosen[variable.name] = values
     return chosen, missing
 
 
@@ -152,11 +152,11 @@ def _variables() -> Iterator[Variable]:
         yield from board.variables
 
 
-def substitute(expr: str, chosen: Mapping[str, str]) -> str:
-    """``expr`` as Grafana would send it, with one choice for each variable."""
+def substitute(expr: str, chosen: Mapping[str, Sequence[str]]) -> str:
+    """``expr`` as Grafana would send it: all values where a regular expression asks, else the first."""
     out = expr.replace("$__rate_interval", CHECK_WINDOW)
-    for name, value in chosen.items():
-        out = out.replace(f"${name}", value)
+    for name, values in chosen.items():
+        out = out.replace(f'=~"${name}"', f'=~"{"|".join(values)}"').replace(f"${name}", values[0] if values else "")
     return out
 
 

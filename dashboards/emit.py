@@ -3,7 +3,9 @@ Strings are JSON strings, which YAML takes as they are."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
+
+_NOT_WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 
 
 def yaml(value: Mapping[str, Any], heading: str) -> str:
@@ -17,10 +19,10 @@ def _block(value: Any, depth: int) -> Iterator[str]:
     if isinstance(value, Mapping):
         for key, item in value.items():
             if _nested(item):
-                yield f"{pad}{key}:"
+                yield f"{pad}{_key(key)}:"
                 yield from _block(item, depth + 1)
             else:
-                yield f"{pad}{key}: {_scalar(item)}"
+                yield f"{pad}{_key(key)}: {_scalar(item)}"
         return
     for item in value:
         if _nested(item):
@@ -33,6 +35,12 @@ def _block(value: Any, depth: int) -> Iterator[str]:
 
 def _nested(value: Any) -> bool:
     return isinstance(value, Mapping | Sequence) and not isinstance(value, str) and len(value) > 0
+
+
+def _key(key: str) -> str:
+    """Bare where it is a plain word that no YAML reader takes for a truth value."""
+    plain = key.replace("_", "").isalnum() and key.lower() not in _NOT_WORDS and not key[0].isdigit()
+    return key if plain else json.dumps(key, ensure_ascii=False)
 
 
 def _scalar(value: Any) -> str:
