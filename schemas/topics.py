@@ -26,11 +26,19 @@ class Topic:
         return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms), **dict(self.extra)}
 
 
+SMALL_SEGMENTS: Final = (("segment.bytes", "4194304"), ("min.cleanable.dirty.ratio", "0.1"))
+"""The log cleaner leaves the segment being written alone, 1 GB by default: a gate that starts would first read a week of
+heartbeats."""
+
 ORDERFLOW: Final = Topic("orderflow", "server", 0, "delete", "order events of the routers")
-NODES: Final = Topic("nodes", "server", 0, "compact", "observed state of a node, every second")
-DECLARED: Final = Topic("declared", "server", 0, "compact", "what the release process says a node runs")
+NODES: Final = Topic("nodes", "server", 0, "compact", "observed state of a node, every second", extra=SMALL_SEGMENTS)
+DECLARED: Final = Topic(
+    "declared", "server", 0, "compact", "what the release process says a node runs", extra=SMALL_SEGMENTS
+)
 VERDICTS: Final = Topic("verdicts", "server", 1, "delete", "stage 1 to stage 2: breaches, feature rows, ticks")
-HALTS: Final = Topic("halts", "scope", 1, "compact", "the state of every scope, and the desk's heartbeat")
+HALTS: Final = Topic(
+    "halts", "scope", 1, "compact", "the state of every scope, and the desk's heartbeat", extra=SMALL_SEGMENTS
+)
 ACKS: Final = Topic("acks", "server", 1, "delete", "what a gate did about a halt")
 COMMANDS: Final = Topic("commands", "scope", 1, "delete", "operators' signed commands", 365 * DAY_MS)
 AUDIT: Final = Topic("audit", "-", 1, "delete", "hash-chained record of transitions and commands", 5 * 365 * DAY_MS)
