@@ -177,7 +177,9 @@ class NdjsonLog:
                 for number, line in enumerate(file, 1):
                     yield number, line.rstrip(b"\r\n")
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            self._bad(findings, number + 1, f"the gzip data is truncated or corrupt after line {number} ({error})")
+            reason = f"the gzip data is truncated or corrupt after line {number} ({error})"
+            findings.warnings.append(f"{self.path}: {reason}")
+            self._bad(findings, number + 1, reason)
         except OSError as error:
             raise LogError(f"{self.path}: cannot be read: {error.strerror or error}") from error
 

@@ -58,7 +58,9 @@ def open_parquet(path: Path) -> Any:
         import pyarrow.parquet as pq
     except ImportError as error:
         raise LogError("reading Parquet needs pyarrow: pip install 'knightwatch[replay]'") from error
-    return pq.ParquetFile(path, read_dictionary=list(arrow.DICTIONARY_COLUMNS))
+    metadata = pq.read_metadata(path)
+    words = [name for name in metadata.schema.names if name in arrow.DICTIONARY_COLUMNS]
+    return pq.ParquetFile(path, metadata=metadata, read_dictionary=words, page_checksum_verification=True)
 
 
 def rows_of(path: Path, file: Any, rows: int, columns: Sequence[str] | None = None) -> Iterator[Any]:

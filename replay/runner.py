@@ -73,7 +73,7 @@ class Result:
     """Detector -> breach records."""
     ticks: int = 0
     digest: str = ""
-    """SHA-256 (hex) over the bytes of all breaches and of everything the desk gave out, in order."""
+    """SHA-256 (hex) over the bytes of all breaches, and those of all that the desk gave out, each in order."""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -98,7 +98,8 @@ class Run:
         self._desk = engines.desk()
         self._ticker = Ticker()
         self._offset = 0
-        self._hash = hashlib.sha256()
+        self._breaches = hashlib.sha256()
+        self._outputs = hashlib.sha256()
         self.result = Result()
 
     def run(self) -> Result:
@@ -107,7 +108,7 @@ class Run:
         while part := list(islice(inputs, self._desk_inputs)):
             self._step(part)
         self._trail()
-        self.result.digest = self._hash.hexdigest()
+        self.result.digest = hashlib.sha256(self._breaches.digest() + self._outputs.digest()).hexdigest()
         return self.result
 
     def _streams(self) -> Iterable[Iterator[Any]]:
@@ -127,14 +128,14 @@ class Run:
         for verdict in verdicts:
             if isinstance(verdict, Breach):
                 self.result.verdicts[verdict.detector] += 1
-                self._hash.update(encode(verdict))
+                self._breaches.update(encode(verdict))
             self._see.verdict(verdict)
             yield self._engines.desk_input(VERDICTS.name, 0, self._offset, verdict)
             self._offset += 1
 
     def _step(self, inputs: list[Any]) -> None:
         for output in self._desk.step(inputs):
-            self._hash.update(encode(output.record))
+            self._outputs.update(encode(output.record))
             self._see.output(output)
             if output.topic is HALTS and isinstance(output.record, HaltRecord):
                 self.result.halts.append(output.record)

@@ -56,6 +56,7 @@ def parquet_options() -> dict[str, Any]:
         "compression": "zstd",
         "compression_level": 3,
         "use_dictionary": with_dictionary,
+        "write_page_checksum": True,
         "column_encoding": {"seq": "DELTA_BINARY_PACKED", "ts": "DELTA_BINARY_PACKED"},
     }
 

@@ -113,7 +113,12 @@ def record_schema(events: bool) -> Any:
 def parquet_options(events: bool) -> dict[str, Any]:
     """Keyword arguments for ``pyarrow.parquet.ParquetWriter`` of such a file."""
     if not events:
-        return {"compression": "zstd", "compression_level": 3, "use_dictionary": ["topic", "key"]}
+        return {
+            "compression": "zstd",
+            "compression_level": 3,
+            "use_dictionary": ["topic", "key"],
+            "write_page_checksum": True,
+        }
     options = arrow.parquet_options()
     options["use_dictionary"] = [*options["use_dictionary"], "topic", "partition", "item", "key", "refused"]
     options["column_encoding"] = options["column_encoding"] | dict.fromkeys(
