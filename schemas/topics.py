@@ -27,8 +27,8 @@ class Topic:
 
 
 SMALL_SEGMENTS: Final = (("segment.bytes", "4194304"), ("min.cleanable.dirty.ratio", "0.1"))
-"""The log cleaner leaves the segment being written alone, 1 GB by default: a gate that starts would first read a week of
-heartbeats."""
+"""The log cleaner leaves the segment being written alone, 1 GB by default: a gate that starts would first read a week
+of heartbeats."""
 
 ORDERFLOW: Final = Topic("orderflow", "server", 0, "delete", "order events of the routers")
 NODES: Final = Topic("nodes", "server", 0, "compact", "observed state of a node, every second", extra=SMALL_SEGMENTS)
