@@ -3,16 +3,80 @@
 from msgspec import Struct
 
 
+class ConservationConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Children against parents. See ``detectors/conservation.py``."""
+
+    emissions_limit: int = 2
+    """Weighted count of orders beyond their parent, within the window, at which the breach opens."""
+    excess_usd_unit: float = 100_000.0
+    """An order weighs one more for each such amount that it puts beyond its parent."""
+    window_s: float = 60.0
+    """The count falls back to zero when no further order went beyond its parent for so long."""
+    done_race_ms: float = 500.0
+    """Orders this soon after the parent was done upstream are a race, not a breach."""
+    tolerance_qty: int = 0
+    """Shares by which children may exceed their parent."""
+
+
+class RateConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Orders per second. See ``detectors/rate.py``."""
+
+    arl_events: float = 1e9
+    """Mean number of events between false alarms of one server, if its flow keeps to the bound."""
+    jumps: tuple[float, ...] = (2.0, 3.0, 5.0, 10.0, 30.0)
+    """Rate ratios against which the bank of CUSUMs is set."""
+    prior_per_s: float = 50.0
+    """Upper bound of a normal rate until the baseline is warm, and the least it can become."""
+    headroom: float = 3.0
+    """Upper bound of the normal rate as a multiple of the learned mean."""
+    dispersion_min: float = 20.0
+    """Least variance-to-mean ratio assumed: real flow comes in clusters (sweeps, auctions)."""
+    quiet_s: float = 5.0
+    bound_halt: float = 64.0
+    """Score, in limits, beyond which this detector halts alone."""
+
+
+class CrossingConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Buying at the ask and selling at the bid. See ``detectors/crossing.py``."""
+
+    burn_usd_limit: float = 1_500.0
+    """Spread burn beyond the allowance at which the breach opens."""
+    burn_usd_per_s_prior: float = 100.0
+    """Allowed burn per second until the baseline is warm, and the least it can become."""
+    matched_usd_limit: float = 1_500_000.0
+    """Aggressive buying offset by aggressive selling in the same symbol, beyond the allowance."""
+    matched_usd_per_s_prior: float = 100_000.0
+    headroom: float = 3.0
+    quiet_s: float = 5.0
+    bound_halt: float = 64.0
+
+
+class NoveltyConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Rows unlike any before. See ``detectors/novelty.py``."""
+
+    warm_rows: int = 600
+    """Rows learned before a row is scored (600 are one busy minute)."""
+    false_alarms_per_day: float = 0.5
+    """Rate of false excursions per server and 6.5-hour day for which the bound is set."""
+    run_rows: int = 5
+    """Rows in a row beyond the bound that open a breach."""
+    quiet_s: float = 5.0
+
+
 class Stage1Config(Struct, frozen=True, forbid_unknown_fields=True):
     """Parameters of one stage-1 engine (one partition's servers)."""
 
     servers_max: int = 64
     """Servers that one partition may carry; events of further ones go to dead letters."""
     orders_max: int = 262_144
-    """Orders remembered per server; the oldest is forgotten first."""
+    """Orders remembered per server; the oldest is forgotten first. At least 65536."""
     parents_max: int = 65_536
-    symbols_max: int = 8_192
+    symbols_max: int = 16_384
     lateness_ms_max: int = 1_000
     """An event older than the newest by more is scored on arrival and counted as late."""
-    future_ms_max: int = 60_000
-    """A stamp further ahead of stream time than this is clamped until others confirm it."""
+    future_ms_max: int = 5_000
+    """A stamp further ahead of stream time than this is clamped until the next one confirms it."""
+    conservation: ConservationConfig = ConservationConfig()
+    rate: RateConfig = RateConfig()
+    crossing: CrossingConfig = CrossingConfig()
+    novelty: NoveltyConfig = NoveltyConfig()

@@ -1,0 +1,98 @@
+"""Stage 1: one pure engine for the events of one partition, with a ``ServerEngine`` for each server in it."""
+
+from typing import Any
+
+import numpy as np
+
+from detectors.arrays import I64
+from detectors.config import Stage1Config
+from detectors.intern import words
+from detectors.server import Placed, ServerEngine
+from detectors.snapshot import dump, from_bytes, load, to_bytes
+from schemas.events import Batch
+from schemas.records import Breach, FeatureRow
+
+_CHUNK = 8_192
+
+
+class Stage1:
+    """``step(batch) -> verdicts``. No clock, no chance, no I/O; any cutting of the log gives the same verdicts.
+
+    next_offset: first input offset not yet processed. refused: events of servers beyond ``servers_max``.
+    """
+
+    def __init__(self, config: Stage1Config, topic: str, partition: int) -> None:
+        self.config = config
+        self.topic = topic
+        self.partition = partition
+        self.next_offset = 0
+        self.refused = 0
+        self.servers: dict[str, ServerEngine] = {}
+
+    def step(self, batch: Batch) -> list[Breach | FeatureRow]:
+        """Verdicts, in the order of the events that decided them."""
+        out: list[Breach | FeatureRow] = []
+        for start in range(0, len(batch), _CHUNK):
+            part = batch if len(batch) <= _CHUNK else batch[start : start + _CHUNK]
+            placed = self._chunk(part)
+            out += [verdict for _, _, verdict in placed]
+        if len(batch):
+            self.next_offset = int(batch.offsets[-1]) + 1
+        return out
+
+    def _chunk(self, batch: Batch) -> list[Placed]:
+        names = words(batch.events["server"])
+        whole = np.arange(len(batch))
+        placed: list[Placed] = []
+        rest = whole
+        servers = 0
+        while len(rest):
+            first = names[rest[0]]
+            same = (names[rest, 0] == first[0]) & (names[rest, 1] == first[1])
+            mine = rest if same.all() else rest[same]
+            placed += self._server(batch, mine, len(mine) == len(batch))
+            servers += 1
+            rest = rest[:0] if mine is rest else rest[~same]
+        if servers > 1:
+            placed.sort(key=lambda p: p[:2])
+        return placed
+
+    def _server(self, batch: Batch, at: I64, all_of_it: bool) -> list[Placed]:
+        name = bytes(batch.events["server"][at[0]]).decode("ascii", "replace")
+        engine = self.servers.get(name)
+        if engine is None:
+            if len(self.servers) >= self.config.servers_max:
+                self.refused += len(at)
+                return []
+            engine = self.servers[name] = ServerEngine(name, self.config)
+        part = batch
+        if not all_of_it:
+            part = Batch(batch.topic, batch.partition, batch.events[at], batch.offsets[at], batch.items[at])
+        return engine.step(part, at)
+
+    def totals(self) -> dict[str, dict[str, int]]:
+        """Counters by server (names in ``detectors.server.COUNTERS``)."""
+        return {name: dict(engine.counters) for name, engine in self.servers.items()}
+
+    def snapshot(self) -> bytes:
+        """Plain, versioned bytes of the whole state, with the input position it belongs to."""
+        return to_bytes(
+            {
+                "topic": self.topic,
+                "partition": self.partition,
+                "next_offset": self.next_offset,
+                "refused": self.refused,
+                "servers": {name: dump(engine) for name, engine in self.servers.items()},
+            }
+        )
+
+    @classmethod
+    def restore(cls, config: Stage1Config, data: bytes) -> "Stage1":
+        """The engine that made the snapshot, under the same configuration; SnapshotError otherwise."""
+        state: dict[str, Any] = from_bytes(data)
+        engine = cls(config, state["topic"], state["partition"])
+        engine.next_offset, engine.refused = state["next_offset"], state["refused"]
+        for name, saved in state["servers"].items():
+            engine.servers[name] = ServerEngine(name, config)
+            load(engine.servers[name], saved)
+        return engine

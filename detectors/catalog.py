@@ -1,0 +1,16 @@
+"""The catalogue of stage-1 detectors. A new detector is one file and one line here; the laws apply to it at once."""
+
+from collections.abc import Callable
+from typing import Final
+
+from detectors.config import Stage1Config
+from detectors.conservation import Conservation
+from detectors.crossing import Crossing
+from detectors.detector import Detector
+from detectors.rate import Rate
+
+CATALOG: Final[tuple[Callable[[Stage1Config], Detector], ...]] = (
+    lambda c: Conservation(c.conservation),
+    lambda c: Rate(c.rate),
+    lambda c: Crossing(c.crossing),
+)

@@ -1,0 +1,55 @@
+"""What every stage-1 detector is: the protocol that the server engine and the laws (detectors/checks.py) rely on."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from detectors.arrays import I64
+from detectors.children import ChildFlow, Children
+from detectors.excursion import Excursion, Finding
+from detectors.flow import Flow
+from detectors.positions import Positions, SymbolFlow
+from schemas.records import Family
+
+
+@dataclass(slots=True)
+class Context:
+    """What a detector sees of a flow (n events): columns, child and symbol passes, totals (n + 1, k)."""
+
+    flow: Flow
+    child: ChildFlow
+    symbol: SymbolFlow
+    totals: I64
+    children: Children
+    positions: Positions
+
+
+class Detector(Protocol):
+    """One statistic of one server. Deterministic, no clock; int64 sums, so that batch cuts do not matter."""
+
+    name: ClassVar[str]
+    family: ClassVar[Family]
+    hard: ClassVar[bool]
+    """A broken invariant, which halts alone."""
+    excursion: Excursion
+
+    @property
+    def bound_halt(self) -> float:
+        """Score beyond which even a statistical detector halts alone; 0 for never."""
+
+    def step(self, context: Context) -> list[Finding]:
+        """Score a flow, then remember it."""
+
+    def score(self, value: int) -> float:
+        """A value of the statistic in the detector's own unit."""
+
+    def baseline(self) -> float:
+        """What is normal, in the unit of the score."""
+
+    def values(self) -> I64:
+        """(n,) the statistic at each event of the last flow."""
+
+    def evidence(self, context: Context, finding: Finding) -> dict[str, Any]:
+        """What a person needs to believe it."""
+
+    def minute(self, learn: bool) -> None:
+        """A minute of stream time is over; learn it unless there was a breach."""

@@ -1,0 +1,82 @@
+"""Interning against a plain dictionary, for any cutting of the ids into batches."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectors.intern import IdTable, words
+
+CAPACITY = 24
+
+
+def oracle(ids: Sequence[int], inserts: Sequence[bool]) -> list[tuple[int, bool]]:
+    """Number of each id (in order of insertion), -1 when unknown; an id is known until CAPACITY later ones came."""
+    known: dict[int, int] = {}
+    count, out = 0, []
+    for key, insert in zip(ids, inserts, strict=True):
+        number = known.get(key)
+        if number is not None and number >= count - CAPACITY:
+            out.append((number, False))
+        elif insert:
+            known[key] = count
+            out.append((count, True))
+            count += 1
+        else:
+            out.append((-1, False))
+    return out
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 80), st.booleans()), min_size=1, max_size=300),
+    st.lists(st.integers(1, CAPACITY), min_size=1, max_size=8),
+)
+@settings(max_examples=150, deadline=None)
+def test_agrees_with_a_dictionary_for_any_cutting(events: list[tuple[int, bool]], sizes: list[int]) -> None:
+    ids = [key for key, _ in events]
+    inserts = np.array([insert for _, insert in events])
+    column = np.array([f"ORD-{key}".encode() for key in ids], "S24")
+    table, got, start, k = IdTable(CAPACITY, 3), [], 0, 0
+    while start < len(ids):
+        end = min(len(ids), start + sizes[k % len(sizes)])
+        rows, new = table.resolve(words(column[start:end]), inserts[start:end])
+        got += [(int(r) + table.dropped if r >= 0 else -1, bool(n)) for r, n in zip(rows, new, strict=True)]
+        start, k = end, k + 1
+    assert got == oracle(ids, inserts.tolist())
+
+
+def test_columns_follow_their_ids_through_growth_and_compaction() -> None:
+    table = IdTable(4_096, 3, {"value": "i8"})
+    for start in range(0, 40_000, 1_000):
+        column = np.array([f"{i}".encode() for i in range(start, start + 1_000)], "S24")
+        rows, new = table.resolve(words(column), np.ones(1_000, bool))
+        assert new.all()
+        table.cols["value"][rows] = np.arange(start, start + 1_000)
+        recent = np.array([f"{i}".encode() for i in range(max(0, start - 3_000), start)], "S24")
+        if len(recent):
+            rows, _ = table.resolve(words(recent), np.zeros(len(recent), bool))
+            assert (table.cols["value"][rows] == np.arange(max(0, start - 3_000), start)).all()
+            assert table.name(int(rows[0])) == str(max(0, start - 3_000))
+    assert table.forgotten == 40_000 - 4_096
+
+
+@pytest.mark.parametrize(("dtype", "width"), [("S24", 3), ("S16", 2), ("S12", 2)])
+def test_words_tell_ids_apart(dtype: str, width: int) -> None:
+    column = np.array([b"A", b"AA", b"B", b""], dtype)
+    keys = words(column)
+    assert keys.shape == (4, width)
+    assert len({tuple(k) for k in keys.tolist()}) == 4
+
+
+def test_equal_tags_of_different_ids_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All ids share one hash: every probe meets another id with the same tag."""
+    monkeypatch.setattr("detectors.intern._hash", lambda keys: np.full(len(keys), 12345, np.uint64))
+    table = IdTable(64, 3)
+    column = np.array([f"{i % 20}".encode() for i in range(60)], "S24")
+    rows, new = table.resolve(words(column), np.ones(60, bool))
+    assert rows.tolist() == [i % 20 for i in range(60)]
+    assert new.tolist() == [i < 20 for i in range(60)]
+    rows, new = table.resolve(words(column[:20]), np.zeros(20, bool))
+    assert rows.tolist() == list(range(20))
