@@ -2,6 +2,7 @@
 byte-identical verdicts (design section 6)."""
 
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import given, settings
@@ -40,7 +41,7 @@ def verdicts(cuts: list[int], snapshots: bool) -> list[bytes]:
     batch, config = log(), Stage1Config()
     engine, out = Stage1(config, "orderflow", 0), []
     edges = [0, *sorted({c % len(batch) for c in cuts} - {0}), len(batch)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         out += [encode(v) for v in engine.step(batch[start:end])]
         if snapshots:
             engine = Stage1.restore(config, engine.snapshot())
