@@ -1,0 +1,40 @@
+"""Time as data: the worker that runs the desk says what time it is, on the log that the desk reads."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from schemas.records import Tick, encode
+from schemas.topics import VERDICTS
+from streams.outbox import Outbox
+
+
+class Ticker:
+    """Publishes a ``Tick`` every ``tick_ms``. A tick that is late is left out, not made up for: it would say an old
+    time."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        generation: int,
+        tick_ms: int,
+        clock_ns: Callable[[], int] = time.time_ns,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._outbox = outbox
+        self._generation = generation
+        self._tick_ms = tick_ms
+        self._clock_ns = clock_ns
+        self._sleep = sleep
+
+    async def run(self) -> None:
+        """Tick until cancelled."""
+        loop = asyncio.get_running_loop()
+        step = self._tick_ms / 1000
+        seq, due = 0, loop.time()
+        while True:
+            tick = Tick(self._clock_ns(), seq, self._generation)
+            await self._outbox.send(VERDICTS, "", encode(tick))
+            seq += 1
+            due = max(due + step, loop.time())
+            await self._sleep(due - loop.time())

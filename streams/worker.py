@@ -1,0 +1,119 @@
+"""Running one worker in the foreground, and starting one as a child process."""
+
+import asyncio
+import importlib.util
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import mode.loop
+from aiokafka import AIOKafkaClient
+from aiokafka.errors import KafkaError
+
+from streams.app import build_app
+from streams.desk import DeskFactory
+from streams.metrics import Meter
+from streams.settings import Settings
+from streams.stage1 import Stage1Factory
+
+logger = logging.getLogger(__name__)
+
+RETRY_S: Final = (0.5, 1.0, 2.0, 5.0)
+"""Waits between attempts to reach the broker; the last one is repeated."""
+
+
+def run(
+    settings: Settings,
+    *,
+    stage1_factory: Stage1Factory | None = None,
+    desk_factory: DeskFactory | None = None,
+    prepare: Callable[[Settings], None] | None = None,
+    loglevel: str = "info",
+) -> int:
+    """Run one worker until SIGTERM, Ctrl-C or a failure; returns the exit code (0: asked to stop).
+
+    Waits for the broker as long as it takes. ``prepare`` is called when it answers (to create the topics).
+    """
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(level=loglevel.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    mode.loop.use("uvloop" if importlib.util.find_spec("uvloop") else "aio")
+    try:
+        wait_for_broker(settings.bootstrap)
+    except KeyboardInterrupt:
+        return 0
+    if prepare is not None:
+        prepare(settings)
+    meter = Meter()
+    if settings.metrics_port is not None:
+        logger.info("metrics at http://127.0.0.1:%s/metrics", meter.serve(settings.metrics_port))
+    app = build_app(settings, stage1_factory=stage1_factory, desk_factory=desk_factory, meter=meter)
+    app.finalize()
+    worker = app.Worker(loglevel=loglevel, quiet=True, override_logging=False)
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+
+
+def wait_for_broker(bootstrap: str, say: Callable[[str], None] = logger.warning) -> None:
+    """Return when a broker answers; says every time that none did, and when it tries again."""
+    attempt = 0
+    while True:
+        problem = asyncio.run(_problem(bootstrap))
+        if problem is None:
+            return
+        wait_s = RETRY_S[min(attempt, len(RETRY_S) - 1)]
+        attempt += 1
+        say(
+            f"no Kafka at {bootstrap} ({problem}): trying again in {wait_s:g} s. `knightwatch broker` starts one;"
+            " --bootstrap HOST:PORT names another."
+        )
+        time.sleep(wait_s)
+
+
+async def _problem(bootstrap: str) -> str | None:
+    """Why no broker can be reached, None when one answers."""
+    quiet = logging.getLogger("aiokafka")
+    level = quiet.level
+    quiet.setLevel(logging.CRITICAL)
+    client = AIOKafkaClient(bootstrap_servers=bootstrap, request_timeout_ms=5000)
+    try:
+        await client.bootstrap()
+    except (KafkaError, OSError) as error:
+        return str(error) or type(error).__name__
+    finally:
+        await client.close()
+        quiet.setLevel(level)
+    return None
+
+
+def start(
+    bootstrap: str,
+    *,
+    config: Path | None = None,
+    prefix: str = "",
+    metrics_port: int | None = None,
+    data: Path | None = None,
+    arguments: Sequence[str] = (),
+    log: Path | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start ``knightwatch worker`` as a child process (for the demo). It stops at SIGTERM."""
+    command = [sys.executable, "-m", "knightwatch", "worker", "--bootstrap", bootstrap]
+    for option, value in (
+        ("--config", config),
+        ("--prefix", prefix),
+        ("--metrics-port", metrics_port),
+        ("--data", data),
+    ):
+        if value is not None and value != "":
+            command += [option, str(value)]
+    output = log.open("ab") if log else subprocess.DEVNULL
+    try:
+        return subprocess.Popen([*command, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    finally:
+        if log:
+            output.close()  # type: ignore[union-attr]
