@@ -25,11 +25,11 @@ class RateConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Mean number of events between false alarms of one server, if its flow keeps to the bound."""
     jumps: tuple[float, ...] = (2.0, 3.0, 5.0, 10.0, 30.0)
     """Rate ratios against which the bank of CUSUMs is set."""
-    prior_per_s: float = 50.0
+    prior_per_s: float = 200.0
     """Upper bound of a normal rate until the baseline is warm, and the least it can become."""
-    headroom: float = 3.0
+    headroom: float = 4.0
     """Upper bound of the normal rate as a multiple of the learned mean."""
-    dispersion_min: float = 20.0
+    dispersion_min: float = 50.0
     """Least variance-to-mean ratio assumed: real flow comes in clusters (sweeps, auctions)."""
     quiet_s: float = 5.0
     bound_halt: float = 64.0
@@ -39,13 +39,13 @@ class RateConfig(Struct, frozen=True, forbid_unknown_fields=True):
 class CrossingConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Buying at the ask and selling at the bid. See ``detectors/crossing.py``."""
 
-    burn_usd_limit: float = 1_500.0
+    burn_usd_limit: float = 5_000.0
     """Spread burn beyond the allowance at which the breach opens."""
-    burn_usd_per_s_prior: float = 100.0
+    burn_usd_per_s_prior: float = 400.0
     """Allowed burn per second until the baseline is warm, and the least it can become."""
-    matched_usd_limit: float = 1_500_000.0
+    matched_usd_limit: float = 5_000_000.0
     """Aggressive buying offset by aggressive selling in the same symbol, beyond the allowance."""
-    matched_usd_per_s_prior: float = 100_000.0
+    matched_usd_per_s_prior: float = 400_000.0
     headroom: float = 3.0
     quiet_s: float = 5.0
     bound_halt: float = 64.0
@@ -58,7 +58,7 @@ class NoveltyConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Rows learned before a row is scored (600 are one busy minute)."""
     false_alarms_per_day: float = 0.5
     """Rate of false excursions per server and 6.5-hour day for which the bound is set."""
-    run_rows: int = 5
+    run_rows: int = 10
     """Rows in a row beyond the bound that open a breach."""
     quiet_s: float = 5.0
 

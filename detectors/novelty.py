@@ -40,7 +40,7 @@ class Novelty:
 
     Score before learning: a row is judged by the model of the rows before it. No learning while any detector of the
     server is in breach (else a long runaway becomes normal, see HalfSpaceTrees in docs/detectors.md). Warm-up:
-    ``warm_rows`` rows, none scored before. Covariance is updated once a second (non-overlapping seconds), the inverse
+    ``warm_rows`` rows for the model and as many again for its tail; nothing is novel before. Covariance is updated once a second (non-overlapping seconds), the inverse
     once in ten updates.
 
     Unit of the score: novel rows in a row. Statistical.
@@ -79,7 +79,7 @@ class Novelty:
             total += more
         x = np.log1p(np.abs(total))
         self._score(x)
-        if learn and self.run == 0:
+        if learn:
             self._learn(frame, x)
         return self.run
 
@@ -93,7 +93,7 @@ class Novelty:
         self.distance = math.sqrt(max(float(self.parts.sum()), 1e-12) / len(x))
         spread = math.sqrt(max(float(self.tail.get()), 1e-4))
         self.bound = math.exp(float(self.tail.mean.get()) + self.z_limit * spread)
-        self.run = self.run + 1 if self.distance > self.bound and self.tail.mean.n > 30 else 0
+        self.run = self.run + 1 if self.distance > self.bound and self.tail.mean.n > self.config.warm_rows else 0
 
     def _learn(self, frame: int, x: NDArray[np.float64]) -> None:
         self.rows += 1
