@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import aiokafka
 import faust
 from aiokafka.errors import CommitFailedError, ConsumerStoppedError, IllegalStateError
-from aiokafka.structs import OffsetAndMetadata
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode import get_logger
@@ -82,7 +82,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         consumer = self._ensure_consumer()
         assigned = consumer.assignment()
         mine = {
-            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(safe.offset, safe.note)
+            TopicPartition(*tp): OffsetAndMetadata(safe.offset, safe.note)
             for tp, safe in offsets.items()
             if tp in assigned
         }
@@ -96,7 +96,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def committed_notes(self, tps: Iterable[TP]) -> dict[tuple[str, int], Safe]:
         """Offset and note that the broker holds; partitions without a commit are left out."""
         fetch_offsets = self._ensure_consumer()._coordinator.fetch_committed_offsets
-        found = await self.call_thread(fetch_offsets, [driver.ensure_aiokafka_TP(tp) for tp in tps])
+        found = await self.call_thread(fetch_offsets, [TopicPartition(*tp) for tp in tps])
         return {(tp.topic, tp.partition): Safe(at.offset, at.metadata) for tp, at in found.items() if at.offset >= 0}
 
 

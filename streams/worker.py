@@ -22,6 +22,8 @@ from streams.stage1 import Stage1Factory
 
 logger = logging.getLogger(__name__)
 
+FRONT_DOOR: Final = "from knightwatch.cli import main; main()"
+"""What a child process runs: the console script, wherever it is installed."""
 RETRY_S: Final = (0.5, 1.0, 2.0, 5.0)
 """Waits between attempts to reach the broker; the last one is repeated."""
 
@@ -57,6 +59,7 @@ def run(
         worker.execute_from_commandline()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
+    raise AssertionError("a Faust worker ends by SystemExit")
 
 
 def wait_for_broker(bootstrap: str, say: Callable[[str], None] = logger.warning) -> None:
@@ -102,14 +105,10 @@ def start(
     log: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start ``knightwatch worker`` as a child process (for the demo). It stops at SIGTERM."""
-    command = [sys.executable, "-m", "knightwatch", "worker", "--bootstrap", bootstrap]
-    for option, value in (
-        ("--config", config),
-        ("--prefix", prefix),
-        ("--metrics-port", metrics_port),
-        ("--data", data),
-    ):
-        if value is not None and value != "":
+    command = [sys.executable, "-c", FRONT_DOOR, "worker", "--bootstrap", bootstrap]
+    options = {"--config": config, "--prefix": prefix or None, "--metrics-port": metrics_port, "--data": data}
+    for option, value in options.items():
+        if value is not None:
             command += [option, str(value)]
     output = log.open("ab") if log else subprocess.DEVNULL
     try:
