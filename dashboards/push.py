@@ -19,6 +19,7 @@ from dashboards.board import DESK_URL
 from dashboards.panels import DATASOURCE_UID
 
 TIMEOUT_S: Final = 5.0
+FROM_FILE: Final = "left: provisioned from a file"
 _EDITABLE: Final = {"X-Disable-Provenance": "true"}
 """Without it Grafana locks pushed rules against any change in its own pages."""
 
@@ -108,7 +109,7 @@ class Grafana:
             self._ask("make the data source", lambda: self._face.datasource.create_datasource(wanted))
             return Done("data source", name, "created")
         if found.get("readOnly"):
-            return Done("data source", name, "left: provisioned from a file")
+            return Done("data source", name, FROM_FILE)
         if covers(wanted, found):
             return Done("data source", name, "unchanged")
         self._ask("update the data source", lambda: self._face.api.PUT(path, json=wanted))
@@ -122,7 +123,7 @@ class Grafana:
         if found:
             meta, there = found.get("meta", {}), found["dashboard"]
             if meta.get("provisioned"):
-                return Done("board", title, "left: provisioned from a file")
+                return Done("board", title, FROM_FILE)
             same = covers({k: v for k, v in wanted.items() if k not in ("id", "version")}, there)
             if same and meta.get("folderUid") == FOLDER_UID:
                 return Done("board", title, "unchanged")
@@ -136,32 +137,43 @@ class Grafana:
         self._ask(f"save the board {title}", lambda: self._face.dashboard.update_dashboard(body))
         return Done("board", title, "updated" if found else "created")
 
-    def rules(self, incident: alerts.Incident) -> list[Done]:
-        """The rule group of one incident: each rule by its uid, then the group's interval."""
-        group = alerts.grafana_group(incident)
-        wanted = [_rule(alert, group) for alert in alerts.ALL if alert.incident == incident]
-        done = [self._rule(rule) for rule in wanted]
-        path = f"/v1/provisioning/folder/{FOLDER_UID}/rule-groups/{group}"
-        whole = {"title": group, "folderUid": FOLDER_UID, "interval": GRAFANA_INTERVAL_S, "rules": wanted}
-        there = self._find(f"look for the rule group {group}", path)
-        if not there or not covers(whole, there):
-            self._ask(f"set the rule group {group}", lambda: self._face.api.PUT(path, json=whole, headers=_EDITABLE))
+    def rules(self) -> list[Done]:
+        """Every alert rule by its uid, then the interval of each group. One question tells what is there."""
+        path = "/v1/provisioning/alert-rules"
+        found = self._ask("look for the alert rules", lambda: self._face.api.GET(path))
+        there = {rule["uid"]: rule for rule in found}
+        done = []
+        for incident in alerts.OWNERS:
+            group = alerts.grafana_group(incident)
+            wanted = [_rule(alert, group) for alert in alerts.ALL if alert.incident == incident]
+            done += [self._rule(rule, there.get(rule["uid"])) for rule in wanted]
+            self._group(group, wanted)
         return done
 
-    def _rule(self, rule: Mapping[str, Any]) -> Done:
-        path = f"/v1/provisioning/alert-rules/{rule['uid']}"
+    def _rule(self, rule: Mapping[str, Any], found: Mapping[str, Any] | None) -> Done:
+        path = "/v1/provisioning/alert-rules"
         title = str(rule["title"])
-        found = self._find(f"look for the rule {title}", path)
         if not found:
-            create = "/v1/provisioning/alert-rules"
-            self._ask(f"make the rule {title}", lambda: self._face.api.POST(create, json=rule, headers=_EDITABLE))
+            self._ask(f"make the rule {title}", lambda: self._face.api.POST(path, json=rule, headers=_EDITABLE))
             return Done("rule", title, "created")
         if found.get("provenance") == "file":
-            return Done("rule", title, "left: provisioned from a file")
+            return Done("rule", title, FROM_FILE)
         if covers(rule, found):
             return Done("rule", title, "unchanged")
-        self._ask(f"update the rule {title}", lambda: self._face.api.PUT(path, json=rule, headers=_EDITABLE))
+        one = f"{path}/{rule['uid']}"
+        self._ask(f"update the rule {title}", lambda: self._face.api.PUT(one, json=rule, headers=_EDITABLE))
         return Done("rule", title, "updated")
+
+    def _group(self, group: str, rules: list[dict[str, Any]]) -> None:
+        """A new group evaluates once a minute; ours must do so every ten seconds, and hold no rule that we dropped."""
+        path = f"/v1/provisioning/folder/{FOLDER_UID}/rule-groups/{group}"
+        whole = {"title": group, "folderUid": FOLDER_UID, "interval": GRAFANA_INTERVAL_S, "rules": rules}
+        there = self._ask(f"look for the rule group {group}", lambda: self._face.api.GET(path))
+        uids = [rule["uid"] for rule in there["rules"]]
+        if any(rule.get("provenance") == "file" for rule in there["rules"]):
+            return
+        if there["interval"] != GRAFANA_INTERVAL_S or sorted(uids) != sorted(rule["uid"] for rule in rules):
+            self._ask(f"set the rule group {group}", lambda: self._face.api.PUT(path, json=whole, headers=_EDITABLE))
 
     def annotate(self, time_ms: int, tags: Sequence[str], text: str) -> None:
         """An annotation of the whole organisation; boards show it by its tags."""
@@ -203,6 +215,4 @@ def push(grafana: Grafana, prometheus_url: str, desk_url: str = DESK_URL, *, dat
     if datasource:
         done.append(grafana.datasource(prometheus_url))
     done += [grafana.board(board.json(desk_url), force) for board in boards.ALL]
-    for incident in alerts.OWNERS:
-        done += grafana.rules(incident)
-    return done
+    return done + grafana.rules()
