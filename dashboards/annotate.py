@@ -98,7 +98,10 @@ class Story:
         if last and (record.generation, record.epoch) <= (last.generation, last.epoch):
             return None
         self._scopes[record.scope] = record
-        return of_halt(record, last.state if last else None, self._desk_url)
+        before = last.state if last else None
+        if before is None and any(tag.startswith(f"id:{record.halt_id}:") for tag in self._told):
+            before = "HALTED"  # compaction took the halt itself, Grafana has its annotation from before our restart
+        return of_halt(record, before, self._desk_url)
 
 
 class Annotator:
