@@ -1,13 +1,11 @@
-"""Running one worker in the foreground, and starting one as a child process."""
+"""Running one worker in the foreground."""
 
 import asyncio
 import importlib.util
 import logging
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Final
 
 import mode.loop
@@ -22,8 +20,6 @@ from streams.stage1 import Stage1Factory
 
 logger = logging.getLogger(__name__)
 
-FRONT_DOOR: Final = "from knightwatch.cli import main; main()"
-"""What a child process runs: the console script, wherever it is installed."""
 RETRY_S: Final = (0.5, 1.0, 2.0, 5.0)
 """Waits between attempts to reach the broker; the last one is repeated."""
 
@@ -42,6 +38,9 @@ def run(
     """
     settings.folder.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=loglevel.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    if loglevel.lower() != "debug":
+        for chatty in ("faust", "mode", "aiokafka"):
+            logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
     mode.loop.use("uvloop" if importlib.util.find_spec("uvloop") else "aio")
     try:
         wait_for_broker(settings.bootstrap)
@@ -92,27 +91,3 @@ async def _problem(bootstrap: str) -> str | None:
         await client.close()
         quiet.setLevel(level)
     return None
-
-
-def start(
-    bootstrap: str,
-    *,
-    config: Path | None = None,
-    prefix: str = "",
-    metrics_port: int | None = None,
-    data: Path | None = None,
-    arguments: Sequence[str] = (),
-    log: Path | None = None,
-) -> subprocess.Popen[bytes]:
-    """Start ``knightwatch worker`` as a child process (for the demo). It stops at SIGTERM."""
-    command = [sys.executable, "-c", FRONT_DOOR, "worker", "--bootstrap", bootstrap]
-    options = {"--config": config, "--prefix": prefix or None, "--metrics-port": metrics_port, "--data": data}
-    for option, value in options.items():
-        if value is not None:
-            command += [option, str(value)]
-    output = log.open("ab") if log else subprocess.DEVNULL
-    try:
-        return subprocess.Popen([*command, *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-    finally:
-        if log:
-            output.close()  # type: ignore[union-attr]

@@ -95,16 +95,10 @@ def test_batches_and_plain_messages_and_a_table(
     assert dict(table) == sums
     group = f"{topic_prefix}app"
     offsets = {(tp.topic, tp.partition): at for tp, at in kafka_admin.list_group_offsets([group])[group].items()}
-    assert {tp: at.offset for tp, at in offsets.items()} == {
-        (many, 0): 501,
-        (many, 1): 500,
-        (plain, 0): 25,
-        (plain, 1): 25,
-    }
-    assert {tp: at.metadata for tp, at in offsets.items() if tp[0] == many} == {
-        (many, 0): "a note",
-        (many, 1): "a note",
-    }
+    ends = {(many, 0): 501, (many, 1): 500, (plain, 0): 25, (plain, 1): 25}
+    assert {tp: at.offset for tp, at in offsets.items()} == ends
+    notes = {tp: at.metadata for tp, at in offsets.items() if tp[0] == many}
+    assert notes == {(many, 0): "a note", (many, 1): "a note"}
 
     again = make_app(kafka, f"{topic_prefix}app", tmp_path, many)
     restored = again.Table("sums", default=int, partitions=2)
