@@ -1,6 +1,6 @@
 """The rules of ``schemas.codec_rules`` over whole columns: which rows of a batch of order events are bad.
 
-No loop over events. Costs about 60 ns an event, half of it for the text of the nine string fields.
+No loop over events. Costs about 85 ns an event, half of it for the text of the nine string fields.
 """
 
 from collections.abc import Mapping
@@ -20,8 +20,9 @@ _FIELDS: Final[Mapping[str, Any]] = EVENT.fields or {}
 _AT: Final = {name: int(spec[1]) for name, spec in _FIELDS.items()}
 _FOLD: Final = 16
 """Rows folded into one before reducing: numpy then runs over 16 x 224 contiguous bytes at a time."""
-_BLOCK: Final = 4096
-"""Rows per pass of the text check, so that its two scratch arrays stay below 1 MB each."""
+_BLOCK: Final = 2048
+"""Rows per pass of the text check: scratch that stays in the cache, and that the allocator keeps instead of returning
+it to the system each time (1024 and 4096 measured 20 % slower)."""
 
 _BITS: Final = {"parent_id": 1, "cl_ord_id": 2, "orig_cl_ord_id": 4, "symbol": 8, "side": 16, "qty": 32, "px": 64}
 _EITHER: Final = 128
@@ -74,8 +75,7 @@ def bad_rows(events: NDArray[Any]) -> NDArray[np.bool_]:
     bad |= _BAD_PHASE[events["phase"]]
     bad |= events["flags"] > FLAG_POSS_DUP
     bad |= (_NEEDS[kind] & ~_have(words, octets, side)) != 0
-    if not _text_ok(events):
-        bad |= _bad_text_rows(octets)
+    _mark_bad_text(octets, bad)
     return bad
 
 
@@ -95,29 +95,30 @@ def _have(words: NDArray[Any], octets: NDArray[np.uint8], side: NDArray[np.uint8
     return have
 
 
-def _text_ok(events: NDArray[Any]) -> bool:
-    """True if every text byte of the whole batch is printable ASCII or trailing padding.
+def _mark_bad_text(octets: NDArray[np.uint8], bad: NDArray[np.bool_]) -> None:
+    """Set ``bad`` (n,) where a text field of ``octets`` (n, 224) is not printable ASCII with trailing padding only."""
+    less = np.empty(min(len(octets), _BLOCK) * SIZE, np.uint8)
+    edge = np.empty_like(less)
+    for start in range(0, len(octets), _BLOCK):
+        part = octets[start : start + _BLOCK]
+        if not _text_ok(part.reshape(-1), less[: part.size], edge[: part.size]):
+            bad[start : start + _BLOCK] |= _bad_text_rows(part)
+
+
+def _text_ok(flat: NDArray[np.uint8], less: NDArray[np.uint8], edge: NDArray[np.uint8]) -> bool:
+    """True if every text byte of ``flat`` (whole messages) is good; ``less`` and ``edge`` are scratch of its size.
 
     Works on all 224 bytes of every event and looks at the text places of the reduced result only: reductions of
-    contiguous memory are far cheaper than picking 160 bytes out of each row.
+    contiguous memory are far cheaper than picking the text out of each row.
     """
-    flat = events.view(np.uint8)
-    scratch = np.empty(min(len(events), _BLOCK) * SIZE, np.uint8)
-    edges = np.empty_like(scratch)
-    for start in range(0, flat.size, _BLOCK * SIZE):
-        part = flat[start : start + _BLOCK * SIZE]
-        less, edge = scratch[: part.size], edges[: part.size]
-        if (_fold(np.maximum, part)[_TEXT] > 0x7E).any():
-            return False
-        np.subtract(part, 1, out=less)  # NUL becomes 255, a control character stays below 31
-        if (_fold(np.minimum, less)[_TEXT] < 0x1F).any():
-            return False
-        np.invert(less, out=edge)
-        np.bitwise_and(less[:-1], edge[1:], out=edge[:-1])  # top bit: NUL here, a character next
-        edge[-1] = 0
-        if (_fold(np.bitwise_or, edge)[_INSIDE] & 0x80).any():
-            return False
-    return True
+    if (_fold(np.maximum, flat)[_TEXT] > 0x7E).any():
+        return False
+    np.subtract(flat, 1, out=less)  # NUL becomes 255, a control character stays below 31
+    if (_fold(np.minimum, less)[_TEXT] < 0x1F).any():
+        return False
+    np.invert(less, out=edge)
+    np.bitwise_and(less[:-1], edge[1:], out=edge[:-1])  # top bit: NUL here, a character next
+    return not (_fold(np.bitwise_or, edge)[_INSIDE] & 0x80).any()  # the last byte of a message is padding, not text
 
 
 def _fold(ufunc: np.ufunc, flat: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -7,7 +7,6 @@ array 1.4 us (and it would let one broken value reach into the next); the column
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from operator import attrgetter
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -170,11 +169,35 @@ def _syntax_fault(error: Exception) -> Fault:
     return Reason.undecodable, str(error)[:200]
 
 
+def _taken(wires: Sequence[_Wire]) -> dict[str, list[Any]]:
+    """One list per field. Spelled out, because Python reads a named slot twice as fast as ``attrgetter`` does."""
+    return {
+        "kind": [wire.kind for wire in wires],
+        "server": [wire.server for wire in wires],
+        "seq": [wire.seq for wire in wires],
+        "ts": [wire.ts for wire in wires],
+        "parent_id": [wire.parent_id for wire in wires],
+        "cl_ord_id": [wire.cl_ord_id for wire in wires],
+        "orig_cl_ord_id": [wire.orig_cl_ord_id for wire in wires],
+        "exec_id": [wire.exec_id for wire in wires],
+        "symbol": [wire.symbol for wire in wires],
+        "strategy": [wire.strategy for wire in wires],
+        "account": [wire.account for wire in wires],
+        "venue": [wire.venue for wire in wires],
+        "side": [wire.side for wire in wires],
+        "qty": [wire.qty for wire in wires],
+        "px": [wire.px for wire in wires],
+        "bid": [wire.bid for wire in wires],
+        "ask": [wire.ask for wire in wires],
+        "phase": [wire.phase for wire in wires],
+        "poss_dup": [wire.poss_dup for wire in wires],
+    }
+
+
 def _columns(wires: Sequence[_Wire]) -> NDArray[Any]:
     """(n,) of EVENT from typed structs; _OddText if a text cannot be held as it is."""
     events = empty_events(len(wires))
-    for name in NAMES[1:]:
-        column = list(map(attrgetter(name), wires))
+    for name, column in _taken(wires).items():
         if name in STRINGS:
             joined = "".join(column)
             if not joined.isascii() or "\0" in joined:

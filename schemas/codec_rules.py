@@ -164,14 +164,18 @@ def _kind_fault(kind: Kind, event: Mapping[str, Any]) -> Fault | None:
     for name in ("server", *REQUIRED[kind]):
         value = event.get(name)
         if value is None or value == "":
-            return Reason.missing_field, f"{name} is missing or empty; a {kind.name} needs it"
+            return Reason.missing_field, f"{name} is missing or empty; {_a(kind)} needs it"
         if name == "qty" and value < 1:
-            return Reason.out_of_range, f"qty is {_found(value)}; a {kind.name} needs 1 to {QTY_MAX}"
+            return Reason.out_of_range, f"qty is {_found(value)}; {_a(kind)} needs 1 to {QTY_MAX}"
         if name == "px" and price9(value) < 1:
-            return Reason.out_of_range, f"px is {_found(value)}; a {kind.name} needs a price above 0"
+            return Reason.out_of_range, f"px is {_found(value)}; {_a(kind)} needs a price above 0"
     if kind in NEEDS_EITHER_ID and not any(event.get(name) for name in EITHER_ID):
-        return Reason.missing_field, f"a {kind.name} needs {' or '.join(EITHER_ID)}; both are missing or empty"
+        return Reason.missing_field, f"{_a(kind)} needs {' or '.join(EITHER_ID)}; both are missing or empty"
     return None
+
+
+def _a(kind: Kind) -> str:
+    return f"{'an' if kind.name[0] in 'aeo' else 'a'} {kind.name}"
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
