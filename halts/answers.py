@@ -1,0 +1,174 @@
+"""What time, nodes, gates and the flow itself say about halts that stand."""
+
+from msgspec.structs import replace
+
+from halts.draft import Draft
+from halts.orders import AFTER_HALT_FLOW, BY_DESK, NO_ACK, distrust, flow_cause, widen
+from halts.state import (
+    NEVER,
+    RANK,
+    Acked,
+    AckIgnored,
+    Advanced,
+    Distrusted,
+    Flow,
+    Forgotten,
+    GateAck,
+    Moved,
+    NodeHeard,
+    Requested,
+    ScopeState,
+    TimePasses,
+    Touch,
+    Touched,
+)
+from schemas.records import Ack, Cause, State
+from schemas.scopes import FIRM, parse, scope
+from schemas.units import MS_NS
+
+NODE_NEWS_NS = 500 * MS_NS
+"""A node that is heard more often than this is noted once."""
+
+__all__ = ["AFTER_HALT_FLOW", "ack", "flow", "node_alive", "time_passes", "touch"]
+
+
+def touch(d: Draft, t: Touch) -> None:
+    """A breach was seen on the scope: it is not quiet, and its money is known anew."""
+    if t.scope in d.state.live:
+        d.add(Touched(t.scope, t.ts, t.money))
+
+
+def node_alive(d: Draft, server: str) -> None:
+    """The node lives. If it had not been known to, its gate owes answers to the halts that are being carried out."""
+    alive = d.alive(server)
+    if alive and d.now - d.state.nodes[server] < NODE_NEWS_NS:
+        return
+    joins: dict[str, GateAck] = {}
+    if not alive:
+        for name in d.state.live:
+            s = d.scope(name)
+            if s.state == "HALTING" and parse(name)[0] != "server" and server not in s.gates:
+                joins[name] = d.owing(d.config.join_timeout_ms)
+    if server not in d.state.nodes and len(d.state.nodes) >= d.config.nodes_max:
+        d.add(Forgotten(server=min(d.state.nodes, key=lambda node: (d.state.nodes[node], node))))
+    d.add(NodeHeard(server, joins))
+
+
+def ack(d: Draft, a: Ack) -> None:
+    """A gate's answer. When every gate concerned has confirmed, the scope is HALTED: nothing is working."""
+    node_alive(d, a.server)
+    s = d.scope(a.scope)
+    gate = s.gates.get(a.server) or GateAck(NEVER)
+    if why := _not_counting(s, gate, a):
+        d.add(AckIgnored(a, why))
+        return
+    fresh = a.epoch > gate.epoch
+    d.add(
+        Acked(
+            a,
+            replace(
+                gate,
+                status=a.status,
+                epoch=a.epoch,
+                blocked_ts=a.ts if fresh or not gate.blocked_ts else gate.blocked_ts,
+                confirmed_ts=a.ts if a.status == "confirmed" else 0,
+                working=a.working,
+                orders=a.orders,
+            ),
+        )
+    )
+    s = d.scope(a.scope)
+    if s.state == "HALTING" and all(g.status == "confirmed" for g in s.gates.values()):
+        _move(d, s, "HALTED", max(a.ts, s.ts_decided), s.gates)
+
+
+def _not_counting(s: ScopeState, gate: GateAck, a: Ack) -> str:
+    """Why the answer does not count; empty if it does."""
+    if not s.closed:
+        return f"{a.scope} is {s.state}: nothing to answer"
+    if parse(s.scope)[0] == "server" and s.scope != scope("server", a.server):
+        return f"the halt of {a.scope} does not concern {a.server}"
+    if a.halt_id != s.halt_id:
+        return f"it answers halt {a.halt_id}, but {s.halt_id} stands"
+    if not s.halt_epoch <= a.epoch <= s.epoch:
+        return f"it answers epoch {a.epoch}, but the halt stands since epoch {s.halt_epoch} (now {s.epoch})"
+    if (a.epoch, RANK[a.status]) < (gate.epoch, RANK[gate.status]):
+        return f"{a.server} had already said {gate.status}"
+    if (a.epoch, a.status, a.working, a.orders) == (gate.epoch, gate.status, gate.working, gate.orders):
+        return "repeat"
+    return ""
+
+
+def flow(d: Draft, f: Flow) -> None:
+    """Orders left a server in a frame that began after its gate had said ``blocked``."""
+    for name in (scope("server", f.server), FIRM):
+        if name not in d.state.live:
+            continue
+        s = d.scope(name)
+        gate = s.gates.get(f.server)
+        if not s.closed or s.action == "reduce_only" or gate is None or not gate.blocked_ts:
+            continue
+        if f.began_ts <= gate.blocked_ts + d.config.after_halt_grace_ms * MS_NS:
+            continue
+        evidence: dict[str, object] = {"orders": f.orders, "frame_ts": f.began_ts, "blocked_ts": gate.blocked_ts}
+        cause = flow_cause(f.server, gate, f.began_ts, evidence, f.source)
+        distrust(d, s, f.server, cause, f.ts, f.money)
+
+
+def time_passes(d: Draft, t: TimePasses) -> None:
+    """Silent gates, quiet warnings, resumes that went well, requests that nobody approved."""
+    d.add(Advanced(t.now))
+    for name in d.state.live:
+        s = d.scope(name)
+        if s.closed:
+            _silent_gates(d, s)
+            _stale_request(d, s)
+        elif name in t.open_scopes:
+            continue
+        elif s.state == "WARNED" and d.now - s.touched_at >= d.config.warn_quiet_ms * MS_NS:
+            _move(d, s, "ACTIVE", s.touched_ts + d.config.warn_quiet_ms * MS_NS, {})
+        elif s.state == "RESUMING" and d.now - s.touched_at >= d.config.resume_stage_ms * MS_NS:
+            _move(d, s, "ACTIVE", s.touched_ts + d.config.resume_stage_ms * MS_NS, {})
+
+
+def _silent_gates(d: Draft, s: ScopeState) -> None:
+    """Gates whose ``blocked`` is overdue: each is acted upon once."""
+    late = [server for server, gate in s.gates.items() if _overdue(gate, d.now)]
+    for server in late:
+        gate = s.gates[server]
+        d.add(Distrusted(s.scope, server, NO_ACK, replace(gate, acted=True)))
+        waited_ns = gate.due_at - s.halt_at
+        evidence: dict[str, object] = {"scope": s.scope, "servers": late, "waited_ms": waited_ns // MS_NS}
+        limit_ms = float(d.config.ack_timeout_ms)
+        first = s.causes[0].first_event
+        cause = Cause(NO_ACK, waited_ns / MS_NS, limit_ms, 0.0, evidence, first)
+        widen(d, d.scope(s.scope), server, cause, s.halt_ts + waited_ns, s.money)
+
+
+def _overdue(gate: GateAck, now: int) -> bool:
+    return not gate.status and not gate.acted and now >= gate.due_at
+
+
+def _stale_request(d: Draft, s: ScopeState) -> None:
+    if s.request is not None and d.now - s.request.asked_at >= d.config.request_ttl_ms * MS_NS:
+        d.add(Requested(s.scope, None, f"nobody approved {s.request.command_id} in time"))
+
+
+def _move(d: Draft, s: ScopeState, state: State, ts: int, gates: dict[str, GateAck]) -> None:
+    """A transition that keeps the halt's identity and causes."""
+    d.add(
+        Moved(
+            scope=s.scope,
+            state=state,
+            action=s.action if state == "HALTED" else d.config.action,
+            halt_id=s.halt_id,
+            server=s.server,
+            causes=s.causes,
+            ts_event=s.ts_event,
+            ts_decided=ts,
+            money=s.money,
+            by=s.by if state == "HALTED" else BY_DESK,
+            reason=s.reason,
+            gates=gates,
+        )
+    )

@@ -1,0 +1,344 @@
+"""Stage 2: the desk. Verdicts, acks and commands in; halt records, heartbeats and the audit chain out."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from detectors.features import FRAME_NS
+from halts import audit, overview
+from halts.clock import Clock
+from halts.config import DeskConfig
+from halts.ledger import decide, evolve
+from halts.opens import Opens, OpensState
+from halts.policy import Judgement
+from halts.state import (
+    NEVER,
+    Event,
+    Flow,
+    Input,
+    LedgerState,
+    Moved,
+    NodeAlive,
+    Said,
+    TimePasses,
+    Touch,
+)
+from schemas.records import (
+    Ack,
+    AuditRecord,
+    Breach,
+    Command,
+    DeclaredSeen,
+    FeatureRow,
+    FirstEvent,
+    HaltRecord,
+    Heartbeat,
+    NodeSeen,
+    Tick,
+    Verdict,
+)
+from schemas.scopes import parse, scope
+from schemas.topics import AUDIT, HALTS, HEARTBEAT_KEY, Topic
+from schemas.units import MS_NS
+
+SNAPSHOT_VERSION: Final = 1
+RUNS_MAX: Final = 256
+"""Runs of inputs kept before they go to ``audit``."""
+
+Verify = Callable[[Command], str | None]
+"""What is wrong with a command's signature; None if nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeskInput:
+    """One record and where it stands. topic: with or without prefix, but always the same for one topic."""
+
+    topic: str
+    partition: int
+    offset: int
+    record: Verdict | Ack | Command
+
+
+@dataclass(frozen=True, slots=True)
+class DeskOutput:
+    """One record to publish."""
+
+    topic: Topic
+    key: str
+    record: HaltRecord | Heartbeat | AuditRecord
+
+
+class Run(Struct, frozen=True, array_like=True):
+    """Inputs of one topic taken in one after the other: offsets ``first`` to ``last``."""
+
+    topic: str
+    partition: int
+    first: int
+    last: int
+
+
+class Snapshot(Struct, frozen=True):
+    """The whole desk as plain data."""
+
+    v: int
+    generation: int
+    clock: Clock
+    ledger: LedgerState
+    opens: OpensState
+    chain: audit.Chain
+    positions: tuple[tuple[str, int, int], ...]
+    runs: tuple[Run, ...]
+    runs_at: int
+    repeats: int
+    fenced: bool
+
+
+class Desk:
+    """The stage-2 engine: pure but for its own state. Outputs depend on the sequence of inputs alone, not on its cutting.
+
+    config: the policy and the ledger. generation: of this desk; a tick of a higher one fences it (``fenced``: it takes
+    in and emits nothing more). verify: checks a command's signature.
+    """
+
+    def __init__(self, config: DeskConfig, generation: int = 0, verify: Verify | None = None) -> None:
+        self.config, self.generation, self._verify = config, generation, verify
+        self.fenced = False
+        self._clock = Clock()
+        self._ledger = LedgerState()
+        self._opens = Opens(config)
+        self._chain = audit.Chain()
+        self._positions: dict[tuple[str, int], int] = {}
+        self._runs: list[Run] = []
+        self._runs_at = 0
+        self._repeats = 0
+        self._out: list[DeskOutput] = []
+        self._input: list[str | int] = []
+
+    @property
+    def ledger(self) -> LedgerState:
+        """State of all scopes (immutable)."""
+        return self._ledger
+
+    @property
+    def positions(self) -> dict[tuple[str, int], int]:
+        """(topic, partition) -> offset of the first input not yet taken in: re-read from there after ``restore``."""
+        return dict(self._positions)
+
+    def step(self, inputs: Sequence[DeskInput]) -> list[DeskOutput]:
+        """Take ``inputs`` in, in order. An input below its topic's position was taken in before and does nothing."""
+        self._out = []
+        for given in inputs:
+            if self.fenced:
+                break
+            place = (given.topic, given.partition)
+            if given.offset < self._positions.get(place, 0):
+                self._repeats += 1
+                continue
+            self._positions[place] = given.offset + 1
+            self._input = [given.topic, given.partition, given.offset]
+            self._note_run(given)
+            self._take(given)
+        return self._out
+
+    def _take(self, given: DeskInput) -> None:
+        record = given.record
+        match record:
+            case Tick():
+                self._tick(record)
+            case FeatureRow():
+                self._row(record)
+            case Breach():
+                self._breach(record)
+            case NodeSeen():
+                self._apply(NodeAlive(record.node.server))
+            case Ack():
+                self._apply(record)
+            case Command():
+                at = FirstEvent(given.topic, given.partition, given.offset, record.ts)
+                self._apply(Said(record, at, self._signature_problem(record)))
+            case DeclaredSeen():
+                pass
+
+    def _tick(self, tick: Tick) -> None:
+        if tick.generation != self.generation:
+            self.fenced = tick.generation > self.generation
+            return
+        self._clock = self._clock.tick(tick.ts, self.config.tick_step_ms_max * MS_NS)
+        now = self._clock.now
+        live = frozenset(name for name in self._ledger.live if self._opens.has(name))
+        self._apply(TimePasses(now, live))
+        for judgement in self._opens.due(now):
+            self._apply(judgement)
+        if self._clock.beat_is_due:
+            self._opens.sweep(now)
+            beat = Heartbeat(ts=tick.ts, seq=self._clock.beats, generation=self.generation)
+            self._clock = self._clock.beaten()
+            self._out.append(DeskOutput(HALTS, HEARTBEAT_KEY, beat))
+        if len(self._runs) > 1 or now - self._runs_at >= self.config.inputs_audit_ms * MS_NS:
+            self._flush_runs()
+
+    def _row(self, row: FeatureRow) -> None:
+        if any(row.values.values()):
+            self._apply(NodeAlive(row.server))
+        orders = row.values.get("orders", 0) + row.values.get("replaces", 0)
+        if orders > 0 and self._ledger.live:
+            source = row.source
+            first = FirstEvent(source.topic, source.partition, source.offset, row.ts, item=source.item)
+            self._apply(Flow(row.server, row.ts, row.frame * FRAME_NS, int(orders), first, row.money))
+
+    def _breach(self, breach: Breach) -> None:
+        breach = _with_valid_scope(breach)
+        if self._opens.is_repeat(breach):
+            self._repeats += 1
+            return
+        if breach.server:
+            self._apply(NodeAlive(breach.server))
+        self._apply(Touch(breach.scope, breach.ts, breach.money))
+        judgement = self._opens.take(breach, self._clock.now)
+        if judgement is not None:
+            self._apply(judgement)
+
+    def _signature_problem(self, command: Command) -> str | None:
+        if self._verify is not None and (self.config.require_signatures or command.signature):
+            return self._verify(command)
+        if self.config.require_signatures:
+            return "signatures are required, but this desk has no keys to check them with: configure the keys"
+        return None
+
+    def _apply(self, given: Input | Judgement) -> list[Event]:
+        events = decide(self.config, self._ledger, given)
+        for event in events:
+            before = self._ledger
+            self._ledger = evolve(before, event)
+            self._tell(before, event)
+        return list(events)
+
+    def _tell(self, before: LedgerState, event: Event) -> None:
+        """What goes out because of ``event``."""
+        if isinstance(event, Moved):
+            if event.state == "RESUMING":
+                self._opens.forget(event.scope)
+            record = self._publish(event.scope)
+            was = before.scope(event.scope)
+            self._audit("transition", overview.transition_body(was, self._ledger.scope(event.scope), record))
+        elif (kind := overview.audit_kind(event)) is not None:
+            self._audit(kind, msgspec.to_builtins(event))
+
+    def _publish(self, name: str) -> HaltRecord:
+        record = overview.halt_record(self._ledger, name, self.generation)
+        self._out.append(DeskOutput(HALTS, name, record))
+        return record
+
+    def _audit(self, kind: str, body: dict[str, Any]) -> None:
+        self._chain, record = self._chain.append(kind, {**body, "input": self._input}, self.generation)
+        self._out.append(DeskOutput(AUDIT, "", record))
+
+    def _note_run(self, given: DeskInput) -> None:
+        last = self._runs[-1] if self._runs else None
+        if last is not None and (last.topic, last.partition) == (given.topic, given.partition):
+            self._runs[-1] = Run(last.topic, last.partition, last.first, given.offset)
+            return
+        if len(self._runs) >= RUNS_MAX:
+            self._flush_runs()
+        self._runs.append(Run(given.topic, given.partition, given.offset, given.offset))
+
+    def _flush_runs(self) -> None:
+        """The order in which inputs were taken in goes to ``audit``."""
+        runs, self._runs, self._runs_at = self._runs, [], self._clock.now
+        if runs:
+            self._audit("inputs", {"runs": msgspec.to_builtins(runs)})
+
+    def waiting(self) -> bool:
+        """Whether an ack is still due, or a statistical halt is being held for a second input: ticks will decide."""
+        scopes = (self._ledger.scope(name) for name in self._ledger.live)
+        due = any(
+            not g.status and not g.acted and g.due_at < NEVER for s in scopes if s.closed for g in s.gates.values()
+        )
+        return not self.fenced and (due or self._opens.holding)
+
+    def adopt(self, records: Iterable[HaltRecord], tail: AuditRecord | None = None) -> list[DeskOutput]:
+        """Reconcile with what stands on ``halts``, before the first step (after ``restore`` or without a snapshot).
+
+        What is newer there is taken over, a latch here is never opened by it, epochs go on upward; what is newer here is
+        published again. tail: the last record on ``audit``; if the chain there is longer than the snapshot knew, it goes
+        on from there.
+        """
+        self._out = []
+        if tail is not None and tail.n >= self._chain.n:
+            self._chain = audit.after(tail)
+        for record in sorted(records, key=lambda r: (r.state == "ACTIVE", r.scope)):
+            if record.generation > self.generation:
+                self.fenced = True
+                return []
+            own = self._ledger.scopes.get(record.scope)
+            self._input = ["halts", 0, -1]
+            if own is not None and own.epoch > record.epoch:
+                self._publish(record.scope)
+            else:
+                self._apply(record)
+        return self._out
+
+    def snapshot(self) -> bytes:
+        """Everything, as versioned plain bytes (MessagePack). Belongs to ``positions``."""
+        positions = tuple((topic, partition, offset) for (topic, partition), offset in self._positions.items())
+        state = Snapshot(
+            v=SNAPSHOT_VERSION,
+            generation=self.generation,
+            clock=self._clock,
+            ledger=self._ledger,
+            opens=self._opens.state(),
+            chain=self._chain,
+            positions=positions,
+            runs=tuple(self._runs),
+            runs_at=self._runs_at,
+            repeats=self._repeats,
+            fenced=self.fenced,
+        )
+        return msgspec.msgpack.encode(state)
+
+    @classmethod
+    def restore(
+        cls, config: DeskConfig, data: bytes, generation: int | None = None, verify: Verify | None = None
+    ) -> "Desk":
+        """The desk of a snapshot. generation: of the new desk; None keeps that of the snapshot. ValueError if ``data`` is
+        no snapshot of this version."""
+        try:
+            state = msgspec.msgpack.decode(data, type=Snapshot)
+        except msgspec.MsgspecError as error:
+            raise ValueError(
+                f"desk snapshot does not decode ({error}): discard it and adopt what is on halts"
+            ) from error
+        if state.v != SNAPSHOT_VERSION:
+            raise ValueError(f"desk snapshot has version {state.v}, expected {SNAPSHOT_VERSION}: discard it")
+        desk = cls(config, state.generation if generation is None else generation, verify)
+        desk.fenced = state.fenced and desk.generation <= state.generation
+        desk._clock, desk._ledger, desk._chain = state.clock, state.ledger, state.chain
+        desk._opens = Opens(config, state.opens)
+        desk._positions = {(topic, partition): offset for topic, partition, offset in state.positions}
+        desk._runs, desk._runs_at, desk._repeats = list(state.runs), state.runs_at, state.repeats
+        return desk
+
+    def view(self) -> dict[str, Any]:
+        """All scopes for status and metrics: what was dispatched, acknowledged and effective, apart."""
+        return {
+            "ts": self._clock.ts,
+            "generation": self.generation,
+            "fenced": self.fenced,
+            "heartbeats": self._clock.beats,
+            "repeats": self._repeats,
+            "audit_records": self._chain.n,
+            **overview.view(self._ledger),
+            "open_breaches": self._opens.listed(),
+        }
+
+
+def _with_valid_scope(breach: Breach) -> Breach:
+    """A breach whose scope is none counts for its server: a detector's slip must not lose a halt."""
+    try:
+        parse(breach.scope)
+    except ValueError:
+        return msgspec.structs.replace(breach, scope=scope("server", breach.server or "unknown"))
+    return breach

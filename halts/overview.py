@@ -1,0 +1,127 @@
+"""The ledger as other people see it: halt records, audit bodies, the view for status and metrics."""
+
+from typing import Any
+
+import msgspec
+
+from halts.state import (
+    Acked,
+    AckIgnored,
+    Adopted,
+    CauseAdded,
+    CommandTaken,
+    Distrusted,
+    Event,
+    LedgerState,
+    Overtaken,
+    Refused,
+    Requested,
+    ScopeState,
+)
+from halts.text import sentence
+from schemas.records import HaltRecord
+from schemas.scopes import FIRM, parse
+from schemas.units import MS_NS
+
+
+def halt_record(ledger: LedgerState, name: str, generation: int) -> HaltRecord:
+    """The record of the scope as it stands."""
+    s = ledger.scope(name)
+    return HaltRecord(
+        halt_id=s.halt_id,
+        epoch=s.epoch,
+        scope=s.scope,
+        state=s.state,
+        action=s.action,
+        ts_event=s.ts_event,
+        ts_decided=s.ts_decided,
+        cause=s.causes,
+        text=sentence(s, _closed_besides(ledger, name)),
+        money=s.money,
+        by=s.by,
+        generation=generation,
+    )
+
+
+def _closed_besides(ledger: LedgerState, name: str) -> list[str]:
+    """Closed scopes other than ``name`` that may overlap with it: all but other names of its own kind."""
+    kind, _ = parse(name)
+    closed = (other for other in ledger.live if ledger.scope(other).closed and other != name)
+    return [other for other in closed if kind == FIRM or parse(other)[0] != kind]
+
+
+def transition_body(was: ScopeState, now: ScopeState, record: HaltRecord) -> dict[str, Any]:
+    """Audit body of a transition: from which state, with which causes, how fast the gates were."""
+    return {
+        "from": was.state,
+        "record": msgspec.to_builtins(record),
+        "reason": now.reason,
+        "gates": {
+            server: {
+                "status": gate.status or "waiting",
+                "blocked_ms": (gate.blocked_ts - now.halt_ts) / MS_NS if gate.blocked_ts else None,
+                "confirmed_ms": (gate.confirmed_ts - now.halt_ts) / MS_NS if gate.confirmed_ts else None,
+            }
+            for server, gate in now.gates.items()
+        },
+    }
+
+
+def audit_kind(event: Event) -> str | None:
+    """Kind of the audit record of an event other than a transition; None: it leaves none."""
+    match event:
+        case CauseAdded():
+            return "cause"
+        case Acked():
+            return "ack"
+        case AckIgnored():
+            return "ack_ignored"
+        case Distrusted():
+            return event.why
+        case Requested():
+            return "request"
+        case CommandTaken():
+            return "command"
+        case Refused():
+            return "refused"
+        case Adopted():
+            return "adopted"
+        case Overtaken():
+            return "overtaken"
+        case _:
+            return None
+
+
+def view(ledger: LedgerState) -> dict[str, Any]:
+    """Scopes that are not ACTIVE, how many are, and the nodes."""
+    return {
+        "scopes": [_scope_view(ledger.scope(name), ledger) for name in ledger.live],
+        "scopes_known": len(ledger.scopes),
+        "nodes": {server: (ledger.now - heard) // MS_NS for server, heard in sorted(ledger.nodes.items())},
+    }
+
+
+def _scope_view(s: ScopeState, ledger: LedgerState) -> dict[str, Any]:
+    gates = s.gates.items()
+    return {
+        "scope": s.scope,
+        "state": s.state,
+        "epoch": s.epoch,
+        "halt_id": s.halt_id,
+        "action": s.action,
+        "detectors": [cause.detector for cause in s.causes],
+        "ts_event": s.ts_event,
+        "ts_decided": s.ts_decided,
+        "by": s.by,
+        "reason": s.reason,
+        "money": msgspec.to_builtins(s.money),
+        "dispatched": s.halt_ts if s.closed else 0,
+        "acknowledged": [server for server, gate in gates if gate.blocked_ts],
+        "effective": [server for server, gate in gates if gate.status == "confirmed"],
+        "awaiting": [server for server, gate in gates if gate.status != "confirmed"],
+        "distrusted": [server for server, gate in gates if gate.acted and gate.status != "confirmed"],
+        "working": sum(gate.working for _, gate in gates),
+        "stuck_orders": [order for _, gate in gates for order in gate.orders],
+        "request": msgspec.to_builtins(s.request),
+        "text": sentence(s, _closed_besides(ledger, s.scope)),
+    }

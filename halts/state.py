@@ -1,0 +1,247 @@
+"""What the ledger knows, and the events that change it. ``*_at`` and ``now`` are desk time, ``ts*`` event time (ns)."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec import Struct, field
+
+from schemas.records import Ack, AckStatus, Action, Cause, Command, FirstEvent, HaltRecord, Money, State
+
+CLOSED: Final = ("HALTING", "HALTED")
+NEVER: Final = 2**62
+"""A desk time that does not come."""
+RANK: Final[Mapping[str, int]] = {"": 0, "blocked": 1, "cancelling": 2, "confirmed": 3}
+
+
+class GateAck(Struct, frozen=True):
+    """How far one gate is with one halt. ``due_at``: when ``blocked`` must have come. ``epoch``: which it answered."""
+
+    due_at: int
+    status: AckStatus | str = ""
+    epoch: int = 0
+    blocked_ts: int = 0
+    confirmed_ts: int = 0
+    working: int = 0
+    orders: tuple[str, ...] = ()
+    acted: bool = False
+    """Its silence, or its orders after ``blocked``, has been acted upon."""
+
+
+class Request(Struct, frozen=True):
+    """A resume that waits for a second person."""
+
+    command_id: str
+    by: str
+    key_id: str
+    reason: str
+    asked_at: int
+
+
+class ScopeState(Struct, frozen=True):
+    """One scope. ``halt_epoch``, ``halt_ts``, ``halt_at``: of the last transition into HALTING."""
+
+    scope: str
+    state: State = "ACTIVE"
+    epoch: int = 0
+    halt_id: str = ""
+    action: Action = "block_and_cancel"
+    server: str = ""
+    causes: tuple[Cause, ...] = ()
+    ts_event: int = 0
+    ts_decided: int = 0
+    money: Money = Money()
+    by: str = ""
+    reason: str = ""
+    halt_epoch: int = 0
+    halt_ts: int = 0
+    halt_at: int = 0
+    touched_ts: int = 0
+    touched_at: int = 0
+    gates: dict[str, GateAck] = field(default_factory=dict)
+    request: Request | None = None
+
+    @property
+    def closed(self) -> bool:
+        """Latched: only an authorised resume opens it."""
+        return self.state in CLOSED
+
+
+class LedgerState(Struct, frozen=True):
+    """Every scope, the nodes, and what operators have said. ``live``: scopes that are not ACTIVE, in order."""
+
+    now: int = 0
+    scopes: dict[str, ScopeState] = field(default_factory=dict)
+    live: tuple[str, ...] = ()
+    nodes: dict[str, int] = field(default_factory=dict)
+    """Server -> when it was last heard."""
+    commands: dict[str, bool] = field(default_factory=dict)
+    """Ids of commands taken in, oldest first."""
+    epoch_floor: int = 0
+    """Epoch of a scope that is not in ``scopes``: at least that of every scope that was forgotten."""
+
+    def scope(self, name: str) -> ScopeState:
+        """The scope, ACTIVE if nothing is known of it."""
+        return self.scopes.get(name) or ScopeState(name, epoch=self.epoch_floor)
+
+
+# --- inputs of decide -------------------------------------------------------------------------------------------------
+
+
+class TimePasses(Struct, frozen=True):
+    """A tick. ``open_scopes``: scopes on which a breach is open."""
+
+    now: int
+    open_scopes: frozenset[str]
+
+
+class Touch(Struct, frozen=True):
+    """A breach opened, went on or closed on a scope."""
+
+    scope: str
+    ts: int
+    money: Money
+
+
+class NodeAlive(Struct, frozen=True):
+    """A node showed itself."""
+
+    server: str
+
+
+class Flow(Struct, frozen=True):
+    """A server sent ``orders`` new orders and replaces in a frame that began at ``began_ts``."""
+
+    server: str
+    ts: int
+    began_ts: int
+    orders: int
+    source: FirstEvent
+    money: Money
+
+
+class Said(Struct, frozen=True):
+    """A command, and where it stands on ``commands``. ``problem``: what is wrong with its signature, or None."""
+
+    command: Command
+    at: FirstEvent
+    problem: str | None
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+class Moved(Struct, frozen=True, tag=True):
+    """A transition. ``gates``: with which gates it stands afterwards."""
+
+    scope: str
+    state: State
+    action: Action
+    halt_id: str
+    server: str
+    causes: tuple[Cause, ...]
+    ts_event: int
+    ts_decided: int
+    money: Money
+    by: str
+    reason: str = ""
+    gates: dict[str, GateAck] = field(default_factory=dict)
+
+
+class CauseAdded(Struct, frozen=True, tag=True):
+    """Another detector agrees with a halt that stands."""
+
+    scope: str
+    cause: Cause
+
+
+class Touched(Struct, frozen=True, tag=True):
+    """Something was seen on a scope that is not ACTIVE; its money grew."""
+
+    scope: str
+    ts: int
+    money: Money
+
+
+class Acked(Struct, frozen=True, tag=True):
+    """A gate's answer that counts."""
+
+    ack: Ack
+    gate: GateAck
+
+
+class AckIgnored(Struct, frozen=True, tag=True):
+    """A gate's answer that does not count, and why."""
+
+    ack: Ack
+    why: str
+
+
+class Distrusted(Struct, frozen=True, tag=True):
+    """A gate kept silent (``no_ack``) or let orders pass (``after_halt_flow``): its word counts no more."""
+
+    scope: str
+    server: str
+    why: str
+    gate: GateAck
+
+
+class NodeHeard(Struct, frozen=True, tag=True):
+    """A node is alive; ``joins``: halts (scope -> what is expected of it) that its gate has to answer from now on."""
+
+    server: str
+    joins: dict[str, GateAck] = field(default_factory=dict)
+
+
+class Requested(Struct, frozen=True, tag=True):
+    """A resume waits for a second person (None: it waits no longer)."""
+
+    scope: str
+    request: Request | None
+    why: str = ""
+
+
+class CommandTaken(Struct, frozen=True, tag=True):
+    """A command was authorised."""
+
+    command: Command
+
+
+class Refused(Struct, frozen=True, tag=True):
+    """A command was not, and what to do about it."""
+
+    command: Command
+    problem: str
+
+
+class Advanced(Struct, frozen=True, tag=True):
+    """Desk time went on."""
+
+    now: int
+
+
+class Adopted(Struct, frozen=True, tag=True):
+    """What stands on ``halts`` is newer than what this desk knew of the scope."""
+
+    record: HaltRecord
+
+
+class Forgotten(Struct, frozen=True, tag=True):
+    """The limits on what is remembered: the oldest goes. An ACTIVE scope leaves its epoch to the floor."""
+
+    scope: str = ""
+    server: str = ""
+    command_id: str = ""
+
+
+class Overtaken(Struct, frozen=True, tag=True):
+    """``halts`` holds an epoch for the scope that this desk did not give: its own go on above it."""
+
+    scope: str
+    epoch: int
+
+
+Input = TimePasses | Touch | NodeAlive | Flow | Said | Ack | HaltRecord
+Event = (
+    Moved | CauseAdded | Touched | Acked | AckIgnored | Distrusted | NodeHeard | Requested | CommandTaken | Refused
+    | Advanced | Adopted | Forgotten | Overtaken
+)  # fmt: skip
