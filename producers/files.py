@@ -1,0 +1,89 @@
+"""Scenarios to files: NDJSON (plain or gzip) or Parquet, with the labels beside. Written under a temporary name and
+renamed when whole, so that an interrupted run leaves nothing half-written."""
+
+import gzip
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from producers.labels import Labels
+from producers.labels import encode as encode_labels
+from producers.scenarios import Scenario
+from schemas.codec import encode_json_each
+from schemas.records import encode
+
+Progress = Callable[[int, float], None]
+"""Told now and then: events so far, share of the scenario done (0 to 1)."""
+
+
+def write(scenario: Scenario, path: Path, progress: Progress = lambda events, share: None) -> Labels:
+    """Simulate with the gate always open into ``path``; the labels go to ``PATH.labels.json``.
+
+    The ending chooses the format: .ndjson, .ndjson.gz (each line a section 3 event, or a bare ``nodes`` or ``declared``
+    record, which has no ``kind``) or .parquet (events only). ValueError for another ending, OSError from the file.
+    """
+    name = path.name
+    if name.endswith((".ndjson", ".ndjson.gz")):
+        writer: Callable[[Scenario, Path, Progress], Labels] = _ndjson
+    elif name.endswith(".parquet"):
+        writer = _parquet
+    else:
+        raise ValueError(f"{path}: found no known ending; expected .ndjson, .ndjson.gz or .parquet")
+    partial, beside = path.with_name(f".{name}.partial"), path.with_name(f"{name}.labels.json")
+    try:
+        labels = writer(scenario, partial, progress)
+        beside.write_bytes(encode_labels(labels) + b"\n")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return labels
+
+
+def _ndjson(scenario: Scenario, path: Path, progress: Progress) -> Labels:
+    simulation = scenario.simulate()
+    with _open(path, zipped=_is_zipped(path)) as out:
+        for chunk in simulation.run():
+            for record in chunk.control:
+                out.write(encode(record) + b"\n")
+            out.writelines(line + b"\n" for line in encode_json_each(chunk.events))
+            progress(simulation.events, _share(scenario, chunk.end_ns))
+    return scenario.labels(simulation)
+
+
+def _is_zipped(path: Path) -> bool:
+    """Is the (partial) name that of a gzip file?"""
+    return path.name.removesuffix(".partial").endswith(".gz")
+
+
+def _open(path: Path, zipped: bool) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path, "wb", compresslevel=3)) if zipped else path.open("wb")
+
+
+def _parquet(scenario: Scenario, path: Path, progress: Progress) -> Labels:
+    try:
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise ValueError("Parquet needs pyarrow, which is not installed: pip install 'knightwatch[replay]'") from error
+    import numpy as np
+
+    from schemas.arrow import parquet_options, schema, to_arrow
+
+    simulation = scenario.simulate()
+    waiting: list[Any] = []
+    held = 0
+    with pq.ParquetWriter(path, schema(), **parquet_options()) as out:
+        for chunk in simulation.run():
+            waiting.append(chunk.events)
+            held += len(chunk.events)
+            if held >= 250_000:
+                out.write_batch(to_arrow(np.concatenate(waiting)))
+                waiting, held = [], 0
+            progress(simulation.events, _share(scenario, chunk.end_ns))
+        if held:
+            out.write_batch(to_arrow(np.concatenate(waiting)))
+    return scenario.labels(simulation)
+
+
+def _share(scenario: Scenario, now_ns: int) -> float:
+    return (now_ns - scenario.start_ns) / max(scenario.end_ns - scenario.start_ns, 1)

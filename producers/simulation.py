@@ -1,0 +1,238 @@
+"""The loop: blocks of 100 ms in which markets quote and routers decide, cut into slices at which the gate is asked.
+
+Deterministic: the same scenario, seed and gate answers give the same events, byte for byte, whatever the slice. No
+wall clock. A gate that closes stops the flow at the next slice: what would have gone out is counted as blocked.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from producers.arrivals import Arrivals
+from producers.cancels import CancelDesk
+from producers.emit import Emitter, off_market
+from producers.gating import Gateway, OpenGate
+from producers.ids import IdFormat
+from producers.labels import FirstBad, Ranges
+from producers.market import BLOCK_NS, TICK9
+from producers.money import Book
+from producers.router import Slicer
+from producers.tables import Flag, join
+from producers.venue import Venues
+from producers.world import World
+from schemas.events import Kind
+from schemas.records import Declared, NodeState
+from schemas.units import S_NS
+
+_RELEASES: Final = np.isin(np.arange(256), [Kind.canceled, Kind.rejected, Kind.expired])
+
+
+class Behaviour(Protocol):
+    """A fault, or the day's weather: bends the world, sends children, puts records. Called once a block."""
+
+    def start(self, world: World, arrivals: Arrivals) -> None:
+        """Before the first block."""
+        ...
+
+    def block(self, start_ns: int, end_ns: int) -> None:
+        """Before the routers decide about the block."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One slice: events in order of time (n,) EVENT, which of them are bad (n,), other records, and its end in ns."""
+
+    end_ns: int
+    events: NDArray[Any]
+    bad: NDArray[np.bool_]
+    control: tuple[NodeState | Declared, ...]
+
+
+class Simulation:
+    """One run. Iterate ``run()`` once; counters and ``book`` may be read meanwhile."""
+
+    def __init__(
+        self, world: World, behaviours: Sequence[Behaviour], end_ns: int, *, intensity: float, ids: IdFormat, first_seq: int
+    ) -> None:  # fmt: skip
+        self.world = world
+        self.end_ns = end_ns
+        self.now_ns = world.start_ns
+        self.arrivals = Arrivals(world, end_ns, intensity)
+        self._behaviours = behaviours
+        self._slicer = Slicer(world)
+        self._venues = Venues(world)
+        self.emitter = Emitter(world, ids, first_seq)
+        self.book = Book(world)
+        self.cancels = CancelDesk(world, ids)
+        self.events = 0
+        self.bad_orders = 0
+        self.orders_blocked = 0
+        self.bad_orders_blocked = 0
+        self.blocked_by_server = np.zeros(world.n_servers, np.int64)
+        self.first_bad: FirstBad | None = None
+        self.bad_ranges = [Ranges() for _ in world.servers]
+        self._started = False
+
+    def run(self, gate: Gateway | None = None, slice_ns: int = BLOCK_NS) -> Iterator[Chunk]:
+        """Chunks of ``slice_ns`` of event time (a divisor of 100 ms) up to the end."""
+        if self._started:
+            raise RuntimeError("this simulation has been run; ask the scenario for a new one")
+        if slice_ns <= 0 or BLOCK_NS % slice_ns:
+            raise ValueError(f"slice of {slice_ns} ns; expected a divisor of {BLOCK_NS}")
+        self._started = True
+        gate = gate or OpenGate()
+        for behaviour in self._behaviours:
+            behaviour.start(self.world, self.arrivals)
+        for node_server, node in enumerate(self.world.nodes):
+            if not any(
+                isinstance(r, Declared) and r.server == self.world.servers[node_server] for r in self.world.control
+            ):
+                self.world.declare(node_server, self.world.start_ns, "r1", node)
+        while self.now_ns < self.end_ns:
+            yield from self._block(gate, slice_ns)
+
+    def _block(self, gate: Gateway, slice_ns: int) -> Iterator[Chunk]:
+        start = self.now_ns
+        end = start + BLOCK_NS
+        world = self.world
+        if (start - world.start_ns) % S_NS == 0:
+            world.observe(start, self.emitter.next_seq - 1)
+        self.arrivals.step(start, end)
+        for behaviour in self._behaviours:
+            behaviour.block(start, end)
+        self._slicer.step(start, end)
+        if world.children:
+            children = join(world.children)
+            world.children.clear()
+            self._venues.respond(children[np.argsort(children["ts"], kind="stable")])
+        rest = world.calendar.take(end)
+        for at in range(start, end, slice_ns):
+            self.now_ns = at + slice_ns
+            if not gate.always_open:
+                rest = self._obey(gate, rest, at, end)
+            cut = len(rest) if self.now_ns == end else int(np.searchsorted(rest["ts"], self.now_ns))
+            chunk, pulled = self._slice(gate, rest[:cut], at)
+            rest = rest[cut:]
+            if len(pulled):
+                rest = self.cancels.pull(pulled, rest, self.now_ns, end)
+            if not gate.always_open and self.cancels.requests:
+                gate.working(self.cancels.working(rest, self.now_ns))
+            yield chunk
+        world.market.step(self.book.signed, self.book.gross)
+        self.book.next_block()
+
+    def _obey(self, gate: Gateway, rest: NDArray[Any], at: int, end: int) -> NDArray[Any]:
+        for server, scope in gate.cancel_requests():
+            rest = self.cancels.request(server, scope, rest, at, end)
+        return rest
+
+    def _slice(self, gate: Gateway, recs: NDArray[Any], at: int) -> tuple[Chunk, NDArray[np.int64]]:
+        """Emit one slice. Also returns orders (numbers) whose replace was blocked and that are to be pulled."""
+        pulled = np.zeros(0, np.int64)
+        if not gate.always_open and len(recs):
+            recs, pulled = self._ask(gate, recs)
+        recs = self._living(self._convert(self._living(recs)))
+        self._settle(recs)
+        events = self.emitter.events(recs, at)
+        bad = (recs["flags"] & Flag.BAD) != 0
+        self.events += len(events)
+        if bad.any():
+            self._note_bad(recs, events, bad)
+        control = tuple(self.world.control)
+        self.world.control.clear()
+        return Chunk(self.now_ns, events, bad, control), pulled
+
+    def _ask(self, gate: Gateway, recs: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Ask the gate once per distinct (server, symbol, strategy, account, reducing); drop what is refused."""
+        recs = self._living(recs)
+        kind = recs["kind"]
+        asked = np.flatnonzero(((kind == Kind.order) | (kind == Kind.replace)) & ((recs["flags"] & Flag.FREE) == 0))
+        if not len(asked):
+            return recs, asked
+        rows = recs[asked]
+        reducing = self.book.reducing(rows)
+        key = ((rows["server"].astype(np.int64) * 65_536 + rows["sym"]) * 256 + rows["strat"]) * 512
+        key += rows["acct"].astype(np.int64) * 2 + reducing
+        _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+        world = self.world
+        answers = np.array([
+            gate.may_send(
+                world.servers[r["server"]], world.universe.symbols[r["sym"]].decode(), world.strategies[r["strat"]],
+                world.accounts[r["acct"]], bool(reducing[i]),
+            )
+            for i, r in zip(first, rows[first], strict=True)
+        ])  # fmt: skip
+        refused = ~answers[inverse]
+        if not refused.any():
+            return recs, np.zeros(0, np.int64)
+        gone = rows[refused]
+        self.orders_blocked += len(gone)
+        self.bad_orders_blocked += int(((gone["flags"] & Flag.BAD) != 0).sum())
+        self.blocked_by_server += np.bincount(gone["server"], minlength=world.n_servers)
+        fresh = gone[gone["kind"] == Kind.order]
+        owned = fresh["parent"] >= 0
+        np.subtract.at(world.parents.committed, fresh["parent"][owned], fresh["qty"][owned])
+        self.cancels.bury(fresh["order"])
+        return recs, np.unique(gone["order"][gone["kind"] == Kind.replace])
+
+    def _living(self, recs: NDArray[Any]) -> NDArray[Any]:
+        """Without the records of orders that were blocked or ended early."""
+        if not self.cancels.any_dead or not len(recs):
+            return recs
+        keep = ~self.cancels.dead_mask(recs)
+        return recs if keep.all() else recs[keep]
+
+    def _convert(self, recs: NDArray[Any]) -> NDArray[Any]:
+        """Resting orders whose market went away expire instead of being filled; what was to come for them is dropped."""
+        away = off_market(self.world, recs)
+        if not away.any():
+            return recs
+        index = np.flatnonzero(away)
+        orders, first = np.unique(recs["order"][index], return_index=True)
+        first = index[first]
+        recs = recs.copy()
+        recs["kind"][first] = Kind.expired
+        recs["qty"][first] = recs["leaves"][first]
+        recs["px"][first] = 0
+        recs["exec"][first] = -1
+        place = np.minimum(np.searchsorted(orders, recs["order"]), len(orders) - 1)
+        later = (orders[place] == recs["order"]) & (np.arange(len(recs)) > first[place])
+        # what the slice holds of these orders before their end stays
+        sooner = (orders[place] == recs["order"]) & (np.arange(len(recs)) < first[place])
+        self.cancels.bury(orders)
+        recs["order"][first] = -1
+        recs["order"][sooner] = -1
+        left: NDArray[Any] = recs[~later]
+        return left
+
+    def _settle(self, recs: NDArray[Any]) -> None:
+        """Parents' and positions' bookkeeping for what is emitted."""
+        parents, kind = self.world.parents, recs["kind"]
+        owned = recs["parent"] >= 0
+        fills = kind == Kind.fill
+        mine = fills & owned
+        np.add.at(parents.filled, recs["parent"][mine], recs["qty"][mine])
+        freed = _RELEASES[kind] & owned
+        np.subtract.at(parents.committed, recs["parent"][freed], recs["qty"][freed])
+        if fills.any():
+            self.book.fill(recs[fills])
+
+    def _note_bad(self, recs: NDArray[Any], events: NDArray[Any], bad: NDArray[np.bool_]) -> None:
+        kind = recs["kind"][bad]
+        self.bad_orders += int(((kind == Kind.order) | (kind == Kind.replace)).sum())
+        server, seq = recs["server"][bad], events["seq"][bad].astype(np.int64)
+        for i in np.unique(server):
+            self.bad_ranges[i].add(seq[server == i])
+        if self.first_bad is None:
+            e = events[int(np.argmax(bad))]
+            name, order = e["server"].decode(), e["cl_ord_id"].decode()
+            self.first_bad = FirstBad(name, int(e["seq"]), int(e["ts"]), order)
+
+    @property
+    def loss_usd(self) -> float:
+        """What the incident has cost so far, marked to the fundamental mid; positive is lost."""
+        return self.book.loss_usd(self.world.market.fundamental * (TICK9 / 1e9))
