@@ -126,7 +126,7 @@ class Conservation:
             "what": what,
             "parent_id": context.children.parents.name(parent) if parent >= 0 else "",
             "parent_qty": int(child.parent_qty[i]),
-            "committed_qty": int(child.committed[i]),
+            "fill_qty" if what == "overfill" else "child_qty": int(child.committed[i]),
             "excess_qty": int(self._excess[i]),
             "excess_usd": usd(int(self._sums[i, 1])),
             "excess_orders": int(self._sums[i, 0]),

@@ -40,8 +40,8 @@ class Novelty:
 
     Score before learning: a row is judged by the model of the rows before it. No learning while any detector of the
     server is in breach (else a long runaway becomes normal, see HalfSpaceTrees in docs/detectors.md). Warm-up:
-    ``warm_rows`` rows for the model and as many again for its tail; nothing is novel before. Covariance is updated once a second (non-overlapping seconds), the inverse
-    once in ten updates.
+    ``warm_rows`` rows for the model and as many again for its tail; nothing is novel before. Covariance is updated
+    once a second (non-overlapping seconds), the inverse once in ten updates.
 
     Unit of the score: novel rows in a row. Statistical.
     """
