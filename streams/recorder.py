@@ -20,6 +20,7 @@ from streams.recorder_files import KafkaRecord, PartitionFile, RecorderError, Re
 POLL_MS: Final = 200
 POLL_RECORDS_MAX: Final = 20_000
 RETRY_S: Final = 1.0
+BOOTSTRAP_MS: Final = 5_000
 PARTITIONS_WAIT_S: Final = 10.0
 
 
@@ -126,7 +127,7 @@ class Recorder:
         """Finish the files that are long or old enough."""
         now = time.monotonic_ns()
         oldest = now - int(self._settings.roll_s * 1e9)
-        due = [p for p, f in self._open.items() if f.rows >= self._settings.roll_rows or f.opened_ns <= oldest]
+        due = [p for p, f in self._open.items() if f.size >= self._settings.roll_rows or f.opened_ns <= oldest]
         self._finish(due)
 
     def _finish(self, places: list[TopicPartition]) -> None:
@@ -201,6 +202,7 @@ def _connect(bootstrap: str) -> Any:
         return KafkaConsumer(
             bootstrap_servers=bootstrap,
             group_id=None,
+            bootstrap_timeout_ms=BOOTSTRAP_MS,
             enable_auto_commit=False,
             auto_offset_reset="none",
             max_partition_fetch_bytes=4 << 20,

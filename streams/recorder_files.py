@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas import arrow
-from schemas.codec import decode
+from schemas.codec import decode, encode_sbe
 from schemas.recording import (
     EVENT_SCHEMA,
     FORMAT,
@@ -178,6 +178,11 @@ class PartitionFile:
         if len(self._pending) >= CONVERT_RECORDS:
             self._convert()
 
+    @property
+    def size(self) -> int:
+        """Rows so far, counting a record that waits as one."""
+        return self.rows + len(self._pending)
+
     def close(self) -> FileEntry:
         """Finish the file: to disk, renamed, hashed. The caller enters it in the manifest."""
         self._convert()
@@ -266,7 +271,7 @@ def _exact(good: Any, values: Sequence[bytes | None], offsets: NDArray[np.int64]
     starts = np.searchsorted(good.offsets, offsets, "left")
     ends = np.searchsorted(good.offsets, offsets, "right")
     size = good.events.dtype.itemsize
-    data = memoryview(good.events.tobytes())
+    data = memoryview(encode_sbe(good.events))
     return [
         value is not None and value == data[start * size : end * size]
         for value, start, end in zip(values, starts.tolist(), ends.tolist(), strict=True)

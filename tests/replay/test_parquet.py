@@ -93,5 +93,5 @@ def test_harmed_files_are_named(tmp_path: Path, orders: Callable[..., Any], harm
 
 def test_another_table_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
-    with pytest.raises(LogError, match="no column ts, .*; found a; expected"):
+    with pytest.raises(LogError, match=r"no column ts, .*; found a; expected"):
         ParquetLog(tmp_path / "a.parquet")
