@@ -178,6 +178,12 @@ class EmbeddedKafka:
             self._remove = None
         self._data = None
 
+    def wait(self) -> None:
+        """Block until the broker ends; raise BrokerError, since it does not end by itself when all is well."""
+        if self._child is not None:
+            self._child.wait()
+            raise BrokerError(f"Kafka ended (exit code {self._child.exit_code}). It said:\n{self.tail()}")
+
     def tail(self, lines: int = _TAIL_LINES) -> str:
         """The last lines that the broker logged or printed."""
         text = ""
@@ -220,8 +226,7 @@ class EmbeddedKafka:
         tool = [
             "kafka.tools.StorageTool",
             "format",
-            "-t",
-            self.cluster_id,
+            f"--cluster-id={self.cluster_id}",  # in one word: an id may begin with a dash
             "-c",
             str(settings),
             *self._format_arguments,

@@ -1,0 +1,42 @@
+"""``knightwatch topics``: create the topics, and verify them."""
+
+import json
+from pathlib import Path
+
+import typer
+
+from knightwatch.config import load
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``topics``."""
+    app.command("topics")(topics)
+
+
+def topics(
+    bootstrap: str | None = typer.Option(None, help="Kafka as HOST:PORT[,HOST:PORT...]."),
+    prefix: str | None = typer.Option(None, help="Put before the name of every topic."),
+    config: Path | None = typer.Option(None, help="Configuration file (TOML); defaults otherwise."),
+    timeout_s: float = typer.Option(30.0, help="How long to wait for the broker."),
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+) -> None:
+    """Create topics that are missing, then compare all with what they must be. Exits 1 when they differ."""
+    import msgspec
+
+    from streams.admin import create_topics, verify_topics
+
+    kafka = load(config, bootstrap=bootstrap, prefix=prefix).kafka
+    created = create_topics(kafka, timeout_s)
+    differences = verify_topics(kafka)
+    if as_json:
+        found = [msgspec.to_builtins(d) for d in differences]
+        typer.echo(json.dumps({"bootstrap": kafka.bootstrap, "created": created, "differences": found}))
+    else:
+        for name in created:
+            typer.echo(f"created {name}")
+        for difference in differences:
+            typer.echo(str(difference), err=True)
+        if not differences:
+            typer.echo(f"all topics at {kafka.bootstrap} are as they must be")
+    if differences:
+        raise typer.Exit(1)

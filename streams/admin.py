@@ -1,0 +1,154 @@
+"""Topics on the broker: made as ``schemas.topics`` has them, and compared with it."""
+
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from halts.config import KafkaConfig
+from schemas.topics import ALL, INTERNAL, Topic, partition_count, topic_name
+
+RETRY_S: Final = 0.5
+TOPICS: Final = (*ALL, *INTERNAL)
+
+
+class TopicsError(Exception):
+    """Topics cannot be had as they must be; says what was found, what was expected and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One setting of one topic that is not as it must be."""
+
+    topic: str
+    what: str
+    found: str
+    expected: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"topic {self.topic}: {self.what} is {self.found}, expected {self.expected}; {self.remedy}"
+
+
+def create_topics(config: KafkaConfig, timeout_s: float = 30.0) -> list[str]:
+    """Create what is missing; returns the names created. TopicsError when the broker does not answer in time or a topic
+    that exists is not as it must be in a way that loses events or order."""
+    admin = _connect(config.bootstrap, timeout_s)
+    try:
+        created = _create_missing(admin, config, timeout_s)
+        fatal = [d for d in _differences(admin, config) if d.what == "partitions"]
+    except KafkaError as error:
+        raise TopicsError(f"Kafka at {config.bootstrap} refused: {type(error).__name__}: {error}") from error
+    finally:
+        admin.close()
+    if fatal:
+        raise TopicsError("\n".join(map(str, fatal)))
+    return created
+
+
+def verify_topics(config: KafkaConfig, timeout_s: float = 10.0) -> list[Difference]:
+    """Every difference between the broker and ``schemas.topics``. TopicsError when the broker does not answer."""
+    admin = _connect(config.bootstrap, timeout_s)
+    try:
+        return _differences(admin, config)
+    except KafkaError as error:
+        raise TopicsError(f"Kafka at {config.bootstrap} refused: {type(error).__name__}: {error}") from error
+    finally:
+        admin.close()
+
+
+def _connect(bootstrap: str, timeout_s: float) -> KafkaAdminClient:
+    """An admin client, trying until ``timeout_s`` is over."""
+    end = time.monotonic() + timeout_s
+    while True:
+        try:
+            return KafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
+        except (KafkaError, OSError, ValueError) as error:
+            if time.monotonic() + RETRY_S >= end:
+                raise TopicsError(
+                    f"no Kafka at {bootstrap} within {timeout_s:g} s ({type(error).__name__}: {error}); "
+                    "`knightwatch broker` starts one, --bootstrap HOST:PORT names another"
+                ) from error
+            time.sleep(RETRY_S)
+
+
+def _create_missing(admin: KafkaAdminClient, config: KafkaConfig, timeout_s: float) -> list[str]:
+    there = set(admin.list_topics())
+    created = []
+    for topic in TOPICS:
+        name = topic_name(topic, config.prefix)
+        if name in there:
+            continue
+        wanted = NewTopic(
+            name=name,
+            num_partitions=partition_count(topic, config.partitions),
+            replication_factor=config.replication,
+            topic_configs=topic.config(),
+        )
+        try:
+            admin.create_topics([wanted])
+            created.append(name)
+        except TopicAlreadyExistsError:
+            continue  # another worker was faster
+    _wait(admin, {topic_name(t, config.prefix) for t in TOPICS}, timeout_s)
+    return created
+
+
+def _wait(admin: KafkaAdminClient, names: set[str], timeout_s: float) -> None:
+    end = time.monotonic() + timeout_s
+    while missing := names - set(admin.list_topics()):
+        if time.monotonic() > end:
+            raise TopicsError(f"topics {', '.join(sorted(missing))} did not appear within {timeout_s:g} s of creation")
+        time.sleep(0.05)
+
+
+def _differences(admin: KafkaAdminClient, config: KafkaConfig) -> list[Difference]:
+    there = set(admin.list_topics())
+    names = {topic_name(t, config.prefix): t for t in TOPICS}
+    out = [
+        Difference(name, "the topic", "missing", topic.carries, "run `knightwatch topics`")
+        for name, topic in names.items()
+        if name not in there
+    ]
+    found = [name for name in names if name in there]
+    if not found:
+        return out
+    for described in admin.describe_topics(found):
+        name = str(described["name"])
+        out += _partitions(name, len(described["partitions"]), partition_count(names[name], config.partitions))
+    settings = _settings(admin, found)
+    for name in found:
+        out += _config(name, names[name], settings.get(name, {}))
+    return out
+
+
+def _partitions(name: str, found: int, expected: int) -> list[Difference]:
+    if found == expected:
+        return []
+    remedy = "set kafka.partitions to what is there, or move to a new --prefix (a server must stay on its partition)"
+    return [Difference(name, "partitions", str(found), str(expected), remedy)]
+
+
+def _config(name: str, topic: Topic, found: dict[str, str]) -> list[Difference]:
+    return [
+        Difference(name, key, found.get(key, "unknown"), value, f"set it with kafka-configs --alter --topic {name}")
+        for key, value in topic.config().items()
+        if found.get(key) != value
+    ]
+
+
+def _settings(admin: KafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
+    """Topic -> its settings."""
+    asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    answer: Any = admin.describe_configs(asked)
+    return _as_settings(answer)
+
+
+def _as_settings(answer: Any) -> dict[str, dict[str, str]]:
+    return {
+        str(name): {str(key): str(entry["value"]) for key, entry in entries.items()}
+        for name, entries in answer["topic"].items()
+    }
