@@ -36,5 +36,6 @@ class Ticker:
             tick = Tick(self._clock_ns(), seq, self._generation)
             await self._outbox.send(VERDICTS, "", encode(tick))
             seq += 1
-            due = max(due + step, loop.time())
-            await self._sleep(due - loop.time())
+            now = loop.time()
+            due = max(due + step, now)
+            await self._sleep(due - now)
