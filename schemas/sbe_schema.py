@@ -72,9 +72,9 @@ def order_event() -> SbeMessage:
             enums[name] = words[kind]
     block = int(message.attrib.get("blockLength", position - start))
     if block < position - start:
-        raise ValueError(f"order-event.xml: blockLength {block} is less than the {position - start} bytes of its fields")
-    dtype: np.dtype[Any] = np.dtype(
-        {"names": names, "formats": formats, "offsets": offsets, "itemsize": start + block}
-    )
+        raise ValueError(
+            f"order-event.xml: blockLength {block} is less than the {position - start} bytes of its fields"
+        )
+    dtype: np.dtype[Any] = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": start + block})
     header = (block, int(message.attrib["id"]), int(root.attrib["id"]), int(root.attrib["version"]))
     return SbeMessage(message.attrib["name"], header, dtype, tuple(names[len(HEADER_FIELDS) :]), enums)

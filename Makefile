@@ -1,0 +1,49 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`. Both set themselves up.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+SCENARIO ?= power-peg
+BENCHES := $(basename $(notdir $(filter-out benchmarks/__init__.py,$(wildcard benchmarks/*.py))))
+
+.PHONY: help setup check test demo bench up down clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: $(STAMP) ## Make .venv with every extra
+
+$(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "knightwatch needs Python 3.11 or newer; found $$(python3 --version 2>&1). Install the system package python3.11 (or newer)."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module. Install the system package python3-venv (Debian, Ubuntu), then run make again."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing packages into $(VENV) (a minute the first time) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,replay,sim,test]'
+	@touch $(STAMP)
+
+check: $(STAMP) ## Lint, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test: $(STAMP) ## Run all tests, on a real Kafka
+	$(BIN)/python -m pytest
+
+demo: $(STAMP) ## A runaway and its halt, live: real Kafka, worker, eight routers (SCENARIO=calm for an ordinary minute)
+	@$(BIN)/knightwatch demo --scenario $(SCENARIO)
+
+bench: $(STAMP) ## Run every benchmark
+	@for b in $(BENCHES); do echo "== $$b"; $(BIN)/python -m benchmarks.$$b || exit 1; done
+
+up: ## The multi-node stack in containers (needs Docker)
+	docker compose up --build
+
+down: ## Stop the stack
+	docker compose down --volumes
+
+clean: ## Remove .venv and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
