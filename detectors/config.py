@@ -29,7 +29,7 @@ class RateConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Upper bound of a normal rate until the baseline is warm, and the least it can become."""
     headroom: float = 4.0
     """Upper bound of the normal rate as a multiple of the learned mean."""
-    dispersion_min: float = 50.0
+    dispersion_min: float = 150.0
     """Least variance-to-mean ratio assumed: real flow comes in clusters (sweeps, auctions)."""
     quiet_s: float = 5.0
     bound_halt: float = 64.0

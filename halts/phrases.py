@@ -53,6 +53,10 @@ def _more_parents(e: Evidence) -> str:
     return f" and {number(parents - 1)} more" if isinstance(parents, int) and parents > 1 else ""
 
 
+def _asked(e: Evidence) -> str:
+    return f", which asked for {number(e['parent_qty'])}" if "parent_qty" in e else ""
+
+
 def _conservation(c: Cause) -> str:
     e = c.evidence
     parent = f"parent {e['parent_id']}{_more_parents(e)}" if e.get("parent_id") else "its parent orders"
@@ -61,12 +65,10 @@ def _conservation(c: Cause) -> str:
     match e.get("what"):
         case "overfill":
             done = f"{number(e['fill_qty'])} shares" if "fill_qty" in e else "more shares than ordered"
-            asked = f" of {number(e['parent_qty'])}" if "parent_qty" in e else ""
-            return f"filled {done}{asked} asked for {parent}{excess}{value}"
+            return f"filled {done} for {parent}{_asked(e)}{value}"
         case "overorder":
             sent = f"{number(e['child_qty'])} shares" if "child_qty" in e else "more shares than asked"
-            asked = f" of {number(e['parent_qty'])}" if "parent_qty" in e else ""
-            return f"ordered {sent}{asked} asked for {parent}{excess}{value}"
+            return f"put {sent} into the market for {parent}{_asked(e)}{value}"
         case "after_done":
             return f"sent {_count(e, 'orders', 'order')} for {parent} after it was done{excess}{value}"
         case "orphan":

@@ -1,6 +1,7 @@
 """Order flow to Kafka: kafka-python, idempotent, many events per value where the rate is high."""
 
 import logging
+import time
 from collections import deque
 from collections.abc import Mapping
 from types import TracebackType
@@ -23,6 +24,8 @@ EVENTS_PER_VALUE: Final = {"sbe": 2_000, "json": 500}
 """At most so many events in one value: below a third of Kafka's default record limit of 1 MB."""
 BACKLOG_MAX: Final = 20_000
 """Values kept while the broker is away; beyond that the oldest is dropped and counted."""
+METADATA_S_MAX: Final = 5.0
+"""How long the constructor waits for the topics' metadata."""
 BLOCK_MS_MAX: Final = 50
 """Longest time that a send may hold the router up (metadata missing or buffers full)."""
 
@@ -57,14 +60,25 @@ class Publisher:
             "max_block_ms": BLOCK_MS_MAX, "batch_size": 262_144, "client_id": "knightwatch-publisher",
         }  # fmt: skip
         self._producer = KafkaProducer(bootstrap_servers=bootstrap, **{**options, **dict(kafka or {})})
-        for topic in (ORDERFLOW, NODES, DECLARED):  # metadata now, or the first events would wait for it
-            self._producer.partitions_for(topic_name(topic, prefix))
+        self._learn((ORDERFLOW, NODES, DECLARED))
         self._backlog: deque[tuple[str, bytes, bytes]] = deque()
         self.events = 0
         self.values = 0
         self.failed = 0
         self.dropped = 0
         self._away = False
+
+    def _learn(self, topics: tuple[Topic, ...]) -> None:
+        """Fetch metadata now, or the first events would wait for it. A broker that is not there yet costs nothing later:
+        values wait in the backlog."""
+        end = time.monotonic() + METADATA_S_MAX
+        for topic in topics:
+            while time.monotonic() < end:
+                try:
+                    self._producer.partitions_for(topic_name(topic, self._prefix))
+                    break
+                except KafkaTimeoutError:
+                    continue
 
     @property
     def unsent(self) -> int:
