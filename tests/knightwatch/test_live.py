@@ -1,0 +1,166 @@
+"""The main job on a real Kafka: workers as a user starts them, routers with gates, a runaway, a kill -9."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+from kafka import KafkaProducer
+
+from halts.config import KafkaConfig
+from knightwatch.follow import Follower, Seen, wait_until
+from knightwatch.process import Child
+from producers import scenarios
+from producers.gateway import LiveGates, LiveRun
+from producers.publish import Publisher
+from schemas.records import HaltRecord
+from streams.admin import create_topics, verify_topics
+
+SERVERS = scenarios.build("power-peg").servers
+
+
+def start_worker(bootstrap: str, prefix: str, folder: Path, name: str) -> Child:
+    command = [sys.executable, "-m", "knightwatch", "worker", "--bootstrap", bootstrap, "--prefix", prefix]
+    return Child([*command, "--data", str(folder / name)], folder / f"{name}.log")
+
+
+def log_of(folder: Path, name: str) -> str:
+    return (folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+
+
+@contextmanager
+def workers(bootstrap: str, prefix: str, folder: Path, count: int) -> Iterator[dict[str, Child]]:
+    """``count`` workers, on topics made for them."""
+    create_topics(KafkaConfig(bootstrap=bootstrap, prefix=prefix))
+    started = {f"w{i}": start_worker(bootstrap, prefix, folder, f"w{i}") for i in range(count)}
+    try:
+        yield started
+    finally:
+        for worker in started.values():
+            worker.stop(8.0)
+
+
+def halting(seen: Seen) -> list[HaltRecord]:
+    return [r for r in seen.halts if r.state == "HALTING"]
+
+
+def test_a_worker_killed_in_mid_incident_loses_no_halt(kafka: str, topic_prefix: str, tmp_path: Path) -> None:
+    """Two workers share the load; the one with the desk dies (-9) at the first bad order. Gates close meanwhile."""
+    with (
+        workers(kafka, topic_prefix, tmp_path, 2) as running,
+        Follower(kafka, topic_prefix) as follower,
+        Publisher(kafka, prefix=topic_prefix) as publisher,
+        LiveGates(kafka, SERVERS, prefix=topic_prefix) as gates,
+    ):
+        assert wait_until(lambda: all(g.is_open for g in gates.gates.values()), 60), log_of(tmp_path, "w0")
+        # both have partitions, and the desk is where it stays
+        assert wait_until(lambda: all("orderflow-" in log_of(tmp_path, n) for n in running), 30)
+        time.sleep(2.0)
+        scenario = scenarios.build("power-peg", 3, 8, 2, time.time_ns(), incident_s=3)
+        run = LiveRun(scenario, publisher, gates)
+        routers = threading.Thread(target=run.run, daemon=True)
+        routers.start()
+        try:
+            assert wait_until(lambda: run.stats.now_ns > scenario.start_ns + 2_500_000_000, 30, 0.005)
+            desk = max(running, key=lambda n: log_of(tmp_path, n).rfind("The desk is here"))
+            running[desk].kill()
+            killed = time.monotonic()
+            assert wait_until(lambda: not any(g.is_open for g in gates.gates.values()), 5), "gates stay open, no desk"
+            assert wait_until(lambda: any(r.state == "HALTED" for r in follower.seen.halts), 30)
+            took = time.monotonic() - killed
+            time.sleep(1.5)
+        finally:
+            run.stop()
+            routers.join(10)
+        seen = follower.seen
+        assert took < 15, f"the halt took {took:.1f} s after the kill"
+        found = halting(seen)
+        assert [r.scope for r in found] == [scope for scope, _ in run.simulation.world.truth.scopes]
+        assert [r.epoch for r in seen.halts] == list(range(1, len(seen.halts) + 1)), "doubled or lost transitions"
+        assert run.stats.orders_blocked > 0
+        guilty = found[0].scope.removeprefix("server:")
+        confirmed = seen.first_ack(found[0].scope, "confirmed")
+        assert confirmed is not None
+        assert run.stats.last_order_ns[guilty] <= confirmed.ts
+        assert verify_topics(KafkaConfig(bootstrap=kafka, prefix=topic_prefix)) == []
+
+
+def hand_written() -> list[dict[str, object]]:
+    """Two routers in plain section 3 JSON; R2 goes on sending for parents that are full."""
+    events: list[dict[str, object]] = []
+    seq = {"R1": 0, "R2": 0}
+    ts = 1_343_827_800_000_000_000
+
+    def add(server: str, kind: str, step_ms: int, **fields: object) -> None:
+        nonlocal ts
+        ts += step_ms * 1_000_000
+        seq[server] += 1
+        events.append({"v": 1, "kind": kind, "server": server, "seq": seq[server], "ts": ts, **fields})
+
+    common = {"symbol": "ABC", "side": "B", "bid": 10.0, "ask": 10.02}
+    for server in seq:
+        for p in range(3):
+            add(server, "parent", 10, parent_id=f"{server}P{p}", symbol="ABC", side="B", qty=300)
+    for i in range(40):
+        for server in seq:
+            if server == "R1" and i >= 9:
+                continue
+            ids = {"parent_id": f"{server}P{i % 3}", "cl_ord_id": f"{server}O{i}"}
+            add(server, "order", 2, **ids, qty=100, px=10.02, **common)
+            add(server, "fill", 1, **ids, exec_id=f"{server}E{i}", qty=100, px=10.02, **common)
+    return events
+
+
+def comparable(record: HaltRecord) -> dict[str, object]:
+    """All but the generation of the desk, which counts its starts."""
+    return msgspec.to_builtins(msgspec.structs.replace(record, generation=0))  # type: ignore[no-any-return]
+
+
+def test_a_file_by_hand_and_the_same_events_by_a_plain_script_give_the_same_halts(
+    kafka: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    lines = [json.dumps(event) for event in hand_written()]
+    path = tmp_path / "hand.ndjson"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    command = [sys.executable, "-m", "knightwatch", "replay", str(path), "--json"]
+    document = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=60).stdout)
+    offline = [comparable(msgspec.convert(h, HaltRecord)) for h in document["halts"]]
+    assert [h["scope"] for h in offline] == ["server:R2", "firm"], "no gate answers, so the scope widens"
+
+    with workers(kafka, topic_prefix, tmp_path, 1), Follower(kafka, topic_prefix) as follower:
+        assert wait_until(lambda: follower.seen.heartbeats > 3, 60), log_of(tmp_path, "w0")
+        producer = KafkaProducer(bootstrap_servers=kafka)
+        for event, line in zip(hand_written(), lines, strict=True):
+            producer.send(topic_prefix + "orderflow", key=str(event["server"]).encode(), value=line.encode())
+        producer.flush()
+        producer.close()
+        assert wait_until(lambda: len(follower.seen.halts) >= len(offline), 20), follower.seen.halts
+        time.sleep(1.0)
+        live = [comparable(r) for r in follower.seen.halts]
+    for record in live:
+        for cause in record["cause"]:  # type: ignore[attr-defined]
+            cause["first_event"]["topic"] = cause["first_event"]["topic"].removeprefix(topic_prefix)
+    assert [h["halt_id"] for h in live] == [h["halt_id"] for h in offline]
+    assert live == offline
+
+
+@pytest.mark.timeout(180)
+def test_the_demo_ends_with_its_summary_and_leaves_nothing_behind() -> None:
+    command = [sys.executable, "-m", "knightwatch", "demo", "--json", "--seed", "1"]
+    done = subprocess.run(command, capture_output=True, timeout=150, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout)
+    assert found["halted"] == found["expected"]
+    assert found["halted"][0].startswith("server:")
+    assert found["false_halts"] == 0
+    assert 0 < found["time_to_halt_ms"] <= 1000
+    assert found["loss_usd"] < 0.01 * found["loss_usd_unhalted"]
+    assert found["orders_blocked"] > 0
+    assert found["orders_after_confirmed"] == 0
+    assert found["first_bad_ts"] < found["halt_ts"] <= found["confirmed_ts"]
