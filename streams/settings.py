@@ -7,6 +7,7 @@ from pathlib import Path
 from halts.config import Config
 from schemas.topics import ORDERFLOW, Topic, partition_count, topic_name
 from streams.batches import Limits
+from streams.transport import FETCH_WAIT_MS_MAX
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Settings:
     flow_limits: Limits = field(default_factory=Limits)
     """A batch of order flow: at 1 us an event, 4096 hold the loop for some 4 ms."""
     other_limits: Limits = field(default_factory=lambda: Limits(records_max=1024))
-    fetch_wait_ms_max: int = 10
+    fetch_wait_ms_max: int = FETCH_WAIT_MS_MAX
     snapshot_interval_s: float = 1.0
     commit_interval_s: float = 1.0
     tick_ms: int = 100

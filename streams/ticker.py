@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable
 
 from schemas.records import Tick, encode
 from schemas.topics import VERDICTS
-from streams.outbox import Outbox
+from streams.outbox import Outbox, confirmed
 
 
 class Ticker:
-    """Publishes a ``Tick`` every ``tick_ms``. A tick that is late is left out, not made up for: it would say an old
-    time."""
+    """Publishes a ``Tick`` every ``tick_ms``, each after the one before was confirmed. Those that are late are left
+    out, not made up for: after an outage of the broker they would say old times, and let time pass in which no gate
+    could answer."""
 
     def __init__(
         self,
@@ -34,7 +35,7 @@ class Ticker:
         seq, due = 0, loop.time()
         while True:
             tick = Tick(self._clock_ns(), seq, self._generation)
-            await self._outbox.send(VERDICTS, "", encode(tick))
+            await confirmed([await self._outbox.send(VERDICTS, "", encode(tick))])
             seq += 1
             now = loop.time()
             due = max(due + step, now)

@@ -37,10 +37,7 @@ def run(
     Waits for the broker as long as it takes. ``prepare`` is called when it answers (to create the topics).
     """
     settings.folder.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(level=loglevel.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
-    if loglevel.lower() != "debug":
-        for chatty in ("faust", "mode", "aiokafka"):
-            logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
+    _log_to_stderr(loglevel)
     mode.loop.use("uvloop" if importlib.util.find_spec("uvloop") else "aio")
     try:
         wait_for_broker(settings.bootstrap)
@@ -59,6 +56,35 @@ def run(
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     raise AssertionError("a Faust worker ends by SystemExit")
+
+
+class Calm(logging.Filter):
+    """Lets one message of a kind through every ``quiet_s``. aiokafka says 2,000 times a second no broker is there."""
+
+    def __init__(self, quiet_s: float = 5.0, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._quiet_s = quiet_s
+        self._clock = clock
+        self._next: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to let it through. A kind is a place in the code: the text before anything is filled in."""
+        if not record.name.startswith(("aiokafka", "faust", "mode")) or record.exc_info:
+            return True
+        kind, now = (record.name, str(record.msg)), self._clock()
+        if now < self._next.get(kind, 0.0):
+            return False
+        self._next[kind] = now + self._quiet_s
+        return True
+
+
+def _log_to_stderr(loglevel: str) -> None:
+    logging.basicConfig(level=loglevel.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Calm())
+    if loglevel.lower() != "debug":
+        for chatty in ("faust", "mode", "aiokafka"):
+            logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 def wait_for_broker(bootstrap: str, say: Callable[[str], None] = logger.warning) -> None:

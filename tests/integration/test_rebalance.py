@@ -1,5 +1,6 @@
 """Several workers: partitions move with their state, the desk moves whole, the gates see no long silence."""
 
+import signal
 import time
 from itertools import pairwise
 
@@ -65,6 +66,31 @@ def test_join_leave_and_death(stack: Stack) -> None:
     took_s = time.time() - died
     assert took_s < 10, f"{took_s} s from the death of a worker to the last row"
     stack.check_rows(repeats_allowed=True)
+
+
+def test_paused_worker_wakes_as_a_zombie(stack: Stack) -> None:
+    """SIGSTOP for longer than the session: another takes over; the one that wakes does no harm and joins in again."""
+    paused = stack.worker(heartbeat_s=0.5, snapshot_interval_s=0.3, commit_interval_s=0.2)
+    stack.orders(400)
+    stack.wait("row for every order", lambda: stack.covered() >= stack.all_sent())
+    paused.send_signal(signal.SIGSTOP)
+    stack.orders(400)
+    other = stack.worker(heartbeat_s=0.5, snapshot_interval_s=0.3, commit_interval_s=0.2)
+    stack.wait("row for every order", lambda: stack.covered() >= stack.all_sent())
+    before = stack.committed()
+    paused.send_signal(signal.SIGCONT)
+    for _ in range(6):
+        stack.orders(100)
+        time.sleep(0.5)
+    stack.wait("row for every order", lambda: stack.covered() >= stack.all_sent())
+    stack.check_rows(repeats_allowed=True)
+    assert all(offset >= before[tp] for tp, offset in stack.committed().items() if tp in before), "no commit goes back"
+    stack.wait("both in the group", lambda: len(owners(stack)) == 2)
+    assert all(held for held in owners(stack).values())
+    assert [stack.stop(worker) for worker in (paused, other)] == [0, 0]
+    generations = [beat.generation for _, beat in heartbeats(stack)]
+    alive = [g for i, g in enumerate(generations) if g >= max(generations[: i + 1])]
+    assert alive[-1] > alive[0]
 
 
 async def _transactions(stack: Stack) -> list[int]:
