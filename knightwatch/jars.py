@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-MAVEN_CENTRAL: Final = "https://repo.maven.apache.org/maven2"
 MAVEN_URL_VARIABLE: Final = "KNIGHTWATCH_MAVEN_URL"
 DOWNLOAD_TIMEOUT_S: Final = 60
 _SCOPES: Final = (None, "", "compile", "runtime")
@@ -80,7 +79,7 @@ def _fill(folder: Path, coordinates: Sequence[str], single: Sequence[str]) -> No
 def _resolve(repository: Path, coordinates: Sequence[str], single: Sequence[str]) -> list[Path]:
     """Each root on its own: jgo would let the managed versions of one root overrule those of another."""
     context = _maven(repository)
-    url = os.environ.get(MAVEN_URL_VARIABLE) or MAVEN_CENTRAL
+    url = os.environ.get(MAVEN_URL_VARIABLE) or "Maven Central"
     chosen: dict[tuple[str, str, str], Path] = {}
     try:
         for coordinate in [*coordinates, *single]:
@@ -112,7 +111,7 @@ def _maven(repository: Path) -> Any:
     return MavenContext(
         repo_cache=repository,
         local_repos=[local] if local.is_dir() else [],
-        remote_repos={"central": os.environ.get(MAVEN_URL_VARIABLE) or MAVEN_CENTRAL},
+        remote_repos={"central": other} if (other := os.environ.get(MAVEN_URL_VARIABLE)) else None,
         resolver=PythonResolver(),
         timeout=DOWNLOAD_TIMEOUT_S,
     )

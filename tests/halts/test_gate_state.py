@@ -9,56 +9,9 @@ from hypothesis import strategies as st
 
 from halts import gate_state
 from halts.gate_state import Decision, GateState, View, severity
-from schemas.records import Cause, FirstEvent, HaltRecord, Heartbeat, Money, encode
-from schemas.topics import HEARTBEAT_KEY
-from schemas.units import MS_NS, S_NS
-
-UTC = 1_700_000_000 * S_NS
-FAIL = 2 * S_NS
-SKEW = 500 * MS_NS
-BEAT = HEARTBEAT_KEY.encode()
-
-
-def halt(scope: str = "server:R1", state: str = "HALTING", epoch: int = 1, **other: Any) -> HaltRecord:
-    cause = Cause("conservation", 2.0, 1.0, 1.0, {}, FirstEvent("orderflow", 0, 7, UTC))
-    fields: dict[str, Any] = {
-        "halt_id": "h1", "action": "block_and_cancel", "ts_event": UTC, "ts_decided": UTC, "cause": (cause,),
-        "text": "R1 sends child orders without a parent", "money": Money(), "by": "desk", "generation": 1,
-    }  # fmt: skip
-    return HaltRecord(scope=scope, state=state, epoch=epoch, **(fields | other))  # type: ignore[arg-type]
-
-
-class Log:
-    """A gate state fed as the shell feeds it; time stands unless told."""
-
-    def __init__(self, begin: int = 0, end: int = 0) -> None:
-        self.state = GateState("R1", fail_closed_after_ns=FAIL, clock_skew_ns_max=SKEW)
-        self.offset = self.state.connected(begin, end)
-        self.mono = 5 * S_NS
-        self.utc = UTC
-
-    def put(self, key: bytes | None, value: bytes | None) -> HaltRecord | None:
-        found = self.state.apply(self.offset, key, value, self.mono, self.utc)
-        self.offset += 1
-        return found
-
-    def halt(self, record: HaltRecord) -> HaltRecord | None:
-        return self.put(record.scope.encode(), encode(record))
-
-    def beat(self, age_ns: int = 0, generation: int = 1) -> None:
-        self.put(BEAT, encode(Heartbeat(self.utc - age_ns, self.offset, generation)))
-
-    def ask(self, symbol: str = "ABC", strategy: str = "s", account: str = "a", reducing: bool = False) -> Decision:
-        view = self.state.view()
-        return view.expired if self.mono >= view.deadline_ns else view.decide(symbol, strategy, account, reducing)
-
-
-def opened() -> Log:
-    log = Log()
-    log.beat()
-    assert log.ask()
-    return log
-
+from schemas.records import HaltRecord, Heartbeat, encode
+from schemas.units import S_NS
+from tests.halts.gate_log import BEAT, FAIL, SKEW, UTC, Log, halt, opened
 
 # --- laws ------------------------------------------------------------------------------------------------------------
 
@@ -324,58 +277,6 @@ def test_a_latched_scope_is_not_opened_by_a_warning_by_nobody_or_by_a_tombstone(
 
 
 # --- what does not decode --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "value",
-    [b"", b"{", b"[]", b"\xff\xfe", b"[" * 100_000, encode(halt(state="STOPPED")), encode(halt(action="explode")),
-     encode(halt(scope="server:R9")), encode(halt(v=2)), encode(halt(epoch=-1)), encode(halt(generation=-1)),
-     encode(halt()).replace(b'"epoch":1', b'"epoch":"1"')],
-)  # fmt: skip
-def test_garbage_closes_until_a_valid_record_stands_under_the_same_key(value: bytes) -> None:
-    log = opened()
-    log.put(b"server:R1", value)
-    answer = log.ask()
-    assert not answer
-    assert "cannot be read" in answer.reason
-    log.beat()
-    log.halt(halt(scope="firm", state="ACTIVE"))
-    assert not log.ask(), "a heartbeat or another scope does not repair it"
-    log.put(b"server:R1", None)
-    assert not log.ask(), "a tombstone may hide a halt that could not be read"
-    log.halt(halt(state="ACTIVE"))
-    assert log.ask()
-    assert log.state.counters.undecodable == 1
-
-
-def test_an_older_record_does_not_repair_garbage_but_the_same_record_again_does() -> None:
-    log = opened()
-    known = halt(state="ACTIVE", epoch=4)
-    log.halt(known)
-    log.put(b"server:R1", b"?")
-    log.halt(halt(state="ACTIVE", epoch=3))
-    assert not log.ask()
-    log.halt(halt(state="ACTIVE", epoch=4, money=Money(loss_usd=5.0)))
-    assert log.ask()
-    assert log.state.records["server:R1"].money.loss_usd == 5.0, "told again with more money in it"
-    assert log.state.counters.stale_epoch == 2
-
-
-def test_garbage_under_the_heartbeat_key_is_repaired_by_the_next_heartbeat() -> None:
-    log = opened()
-    log.put(BEAT, encode(halt()))
-    assert not log.ask()
-    log.beat()
-    assert log.ask()
-
-
-@pytest.mark.parametrize("key", [b"nonsense", b"server:", b"\xff", None])
-def test_a_key_that_is_no_scope_closes_until_its_tombstone(key: bytes | None) -> None:
-    log = opened()
-    log.put(key, encode(halt()))
-    assert not log.ask()
-    log.put(key, None)
-    assert log.ask()
 
 
 def test_limits_close_rather_than_forget(monkeypatch: pytest.MonkeyPatch) -> None:
