@@ -183,7 +183,7 @@ def test_refuses_what_is_not_its_directory(kafka: str, prefix: str, tmp_path: Pa
 
 def test_no_topics(kafka: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.recorder.PARTITIONS_WAIT_S", 0.0)
-    with pytest.raises(RecorderError, match="no topic nowhere-orderflow, .*knightwatch topics"):
+    with pytest.raises(RecorderError, match=r"no topic nowhere-orderflow, .*knightwatch topics"):
         Recorder(RecorderSettings(tmp_path, kafka, "nowhere-"))
 
 
