@@ -51,6 +51,7 @@ class DeskEngine(Protocol):
 
     def step(self, inputs: Sequence[Any]) -> Sequence[DeskOutput]: ...
     def snapshot(self) -> bytes: ...
+    def view(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class RunningDesk:
         outputs = self._engine.step([self._factory.wrap(name, part.partition, at, record) for at, record in said])
         self._meter.step("desk", len(said), middle - began, time.perf_counter() - middle)
         await self.publish(outputs)
-        self._meter.desk(part, [record for _, record in said], outputs)
+        self._meter.desk.step(part, [record for _, record in said], outputs)
 
     async def publish(self, outputs: Sequence[DeskOutput]) -> None:
         """Hand outputs to the producer, in order."""
@@ -155,6 +156,7 @@ class RunningDesk:
         async with self._lock:
             if not self._closed and not self.fenced:
                 self._keep()
+                self._meter.desk.view(self._engine.view())
 
     async def close(self) -> None:
         """Finish the step in work, store the state, take nothing more."""
@@ -182,7 +184,7 @@ class DeskHolder:
         """Start the desk if its partitions are among these. RuntimeError when only some are."""
         mine = sorted(tp for tp in tps if tp[0] in self._topics)
         if not mine:
-            self._meter.no_desk()
+            self._meter.desk.gone()
             return
         if len(mine) != len(self._topics):
             raise RuntimeError(

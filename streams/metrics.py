@@ -2,19 +2,21 @@
 
 import time
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, get_args
+from importlib.metadata import version
+from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 
 from schemas import metrics as m
 from schemas.events import Batch
-from schemas.records import Ack, Breach, DeadLetter, FeatureRow, HaltRecord, Heartbeat, State
+from schemas.records import Breach, DeadLetter, FeatureRow
 from schemas.topics import ORDERFLOW
 from schemas.units import S_NS
 from streams.batches import RecordBatch
+from streams.desk_metrics import DeskMeter
+from streams.series import Series
 from streams.snapshots import Stored
 
-KINDS: Final = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}
 RUNNING_TOTALS: Final = {
     "events": m.EVENTS,
     "gaps": m.SEQ_GAPS,
@@ -25,41 +27,14 @@ RUNNING_TOTALS: Final = {
 """Key of ``FeatureRow.counters`` -> the counter that follows it."""
 
 
-class Series:
-    """The metrics that this process exposes, made when first used, in a registry of their own."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
-        self._made: dict[str, Any] = {}
-
-    def __call__(self, metric: m.Metric, *labels: str) -> Any:
-        """The child of ``metric`` with these label values."""
-        made = self._made.get(metric.name)
-        if made is None:
-            extra = {"buckets": metric.buckets} if metric.buckets else {}
-            made = KINDS[metric.kind](metric.name, metric.help, metric.labels, registry=self._registry, **extra)
-            self._made[metric.name] = made
-        return made.labels(*labels) if labels else made
-
-    def remove(self, metric: m.Metric, **labels: str) -> None:
-        """Forget every child with these label values."""
-        made = self._made.get(metric.name)
-        if made is not None and metric.labels:
-            made.remove_by_labels(labels)
-
-    def clear(self, metric: m.Metric) -> None:
-        """Forget the metric altogether; it is made anew when next used."""
-        made = self._made.pop(metric.name, None)
-        if made is not None:
-            self._registry.unregister(made)
-
-
 class Meter:
     """Turns what the engines take and give into metrics."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
         self.series = Series(self.registry)
+        self.desk = DeskMeter(self.series)
+        self.series(m.BUILD_INFO, version("knightwatch")).set(1)
         self._totals: dict[tuple[str, str], int] = {}
         self._servers: dict[int, set[str]] = {}
 
@@ -120,36 +95,6 @@ class Meter:
         self.series(m.BREACH_SCORE, *where).set(breach.score)
         self.series(m.BREACH_LIMIT, *where).set(breach.limit)
         self.series(m.BREACH_BASELINE, *where).set(breach.baseline)
-
-    def desk(self, part: RecordBatch, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
-        """What the desk took and decided."""
-        for output in outputs:
-            record = output.record
-            if isinstance(record, Heartbeat):
-                self.series(m.HEARTBEAT_TIME).set(record.ts / S_NS)
-            elif isinstance(record, HaltRecord):
-                self._halt(part, record)
-        for said in inputs:
-            if isinstance(said, Ack):
-                self.series(m.ACKS, said.server, said.status).inc()
-
-    def _halt(self, part: RecordBatch, record: HaltRecord) -> None:
-        for state in get_args(State):
-            self.series(m.SCOPE_STATE, record.scope, state).set(1.0 if state == record.state else 0.0)
-        self.series(m.SCOPE_SINCE, record.scope).set(record.ts_decided / S_NS)
-        self.series(m.SCOPE_EPOCH, record.scope).set(record.epoch)
-        self.series(m.TRANSITIONS, record.scope, record.state).inc()
-        if record.state == "HALTING":
-            for cause in record.cause:
-                self.series(m.HALT_CAUSES, cause.detector).inc()
-            if part.records:
-                age_s = time.time() - part.records[-1].timestamp / 1000
-                self.series(m.LATENCY, "verdict_to_halt").observe(max(0.0, age_s))
-
-    def no_desk(self) -> None:
-        """The desk runs elsewhere: its series go."""
-        for metric in (m.SCOPE_STATE, m.SCOPE_SINCE, m.SCOPE_EPOCH, m.HEARTBEAT_TIME):
-            self.series.clear(metric)
 
     def dead_letter(self, letter: DeadLetter) -> None:
         self.series(m.DEAD_LETTERS, letter.topic, letter.reason).inc()

@@ -5,10 +5,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from schemas import metrics as m
 from schemas.events import Batch, empty_events
-from schemas.records import Ack, Breach, Cause, DeadLetter, FeatureRow, FirstEvent, HaltRecord, Heartbeat, Money, Source
+from schemas.records import (
+    Ack,
+    Breach,
+    Cause,
+    DeadLetter,
+    Declared,
+    DeclaredSeen,
+    FeatureRow,
+    FirstEvent,
+    HaltRecord,
+    Heartbeat,
+    Money,
+    NodeSeen,
+    NodeState,
+    Source,
+)  # fmt: skip
 from streams.batches import RecordBatch
 from streams.metrics import Meter
 from tests.streams.test_batches import Rec
@@ -72,16 +88,38 @@ def test_desk_and_its_loss() -> None:
         "h", 3, "server:R1", "HALTING", "block_and_cancel", 1, 2_000_000_000, (cause,), "t", Money(), "desk"
     )
     ack = Ack("R1", 1, "h", "server:R1", 3, "blocked")
-    meter.desk(part(0), [ack], [Out(halt), Out(Heartbeat(4_000_000_000, 1))])
+    meter.desk.step(part(0), [ack], [Out(halt), Out(Heartbeat(4_000_000_000, 1))])
     assert value("knightwatch_scope_state", {"scope": "server:R1", "state": "HALTING"}) == 1
     assert value("knightwatch_scope_state", {"scope": "server:R1", "state": "ACTIVE"}) == 0
     assert value("knightwatch_scope_epoch", {"scope": "server:R1"}) == 3
     assert value("knightwatch_halt_causes_total", {"detector": "overfill"}) == 1
     assert value("knightwatch_acks_total", {"server": "R1", "state": "blocked"}) == 1
     assert value("knightwatch_heartbeat_timestamp_seconds") == 4
-    meter.no_desk()
+    meter.desk.view({"scopes": [{"scope": "server:R1", "awaiting": ["R1", "R2"]}]})
+    assert value("knightwatch_gates_pending", {"scope": "server:R1"}) == 2
+    meter.desk.view({"scopes": []})
+    assert value("knightwatch_gates_pending", {"scope": "server:R1"}) is None
+    meter.desk.gone()
     assert value("knightwatch_heartbeat_timestamp_seconds") is None
     assert value("knightwatch_scope_epoch", {"scope": "server:R1"}) is None
+
+
+def test_nodes_and_the_firm() -> None:
+    meter = Meter()
+    value = meter.registry.get_sample_value
+    source = Source("nodes", 0, 0)
+    node, told = NodeState("R1", 5_000_000_000, "b2", "c"), Declared("R1", 1, "r", "b2", "c")
+    meter.desk.step(part(0), [NodeSeen(node, source)], [])
+    assert value("knightwatch_node_info", {"server": "R1", "build": "b2", "declared": ""}) == 1
+    meter.desk.step(part(0), [DeclaredSeen(told, source)], [])
+    assert value("knightwatch_node_drift", {"server": "R1"}) == 0
+    meter.desk.step(part(0), [NodeSeen(NodeState("R1", 6_000_000_000, "b1", "c"), source)], [])
+    assert value("knightwatch_node_drift", {"server": "R1"}) == 1
+    assert value("knightwatch_node_info", {"server": "R1", "build": "b2", "declared": "b2"}) is None
+    assert value("knightwatch_node_info", {"server": "R1", "build": "b1", "declared": "b2"}) == 1
+    assert value("knightwatch_node_timestamp_seconds", {"server": "R1"}) == 6
+    meter.desk.step(part(0), [row(1), replace(row(2), server="R2", money=Money(0, 0, 30.0))], [])
+    assert value("knightwatch_firm_gross_usd") == 30
 
 
 def test_only_names_of_the_table_and_a_port_of_its_own() -> None:
