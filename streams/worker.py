@@ -83,7 +83,7 @@ def _log_to_stderr(loglevel: str) -> None:
     for handler in logging.getLogger().handlers:
         handler.addFilter(Calm())
     if loglevel.lower() != "debug":
-        for chatty in ("faust", "mode", "aiokafka"):
+        for chatty in ("faust", "mode", "aiokafka", "kafka"):
             logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
