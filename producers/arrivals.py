@@ -1,9 +1,9 @@
 """Parent orders arriving at the routers: a Poisson stream with a time-of-day profile, and bursts as on real days.
 
 Real days look alarming: on tapes of 2012-2013 the busiest second holds 6 to 10 times what the 99th percentile second
-does, and one side has >= 80 % of the volume in 17 to 34 % of symbol-minutes (notes on ordinary flow). Hence bursts with a
-Pareto tail (index 2.6: over a day the largest is about 8 times that of the 99th percentile), from one server's basket to
-news in one symbol to the whole fleet, and buying probabilities per symbol that are Beta(6, 6) and last minutes.
+does, and one side has >= 80 % of the volume in 17 to 34 % of symbol-minutes (notes on ordinary flow). Hence bursts with
+a Pareto tail (index 2.6: over a day the largest is about 8 times that of the 99th percentile), from one server's basket
+to news in one symbol to the whole fleet, and buying probabilities per symbol that are Beta(6, 6) and last minutes.
 """
 
 from dataclasses import dataclass
@@ -137,7 +137,7 @@ class Arrivals:
         self, ts: NDArray[np.int64], server: NDArray[Any], sym: NDArray[Any], buy_share: NDArray[np.float64],
         strategy: int = -1, children_factor: float = 1.0,
     ) -> NDArray[np.int64]:  # fmt: skip
-        """Parents accepted by routers at ``ts``; draws strategy (unless given), account, side and sizes. Returns rows."""
+        """Parents accepted by routers at ``ts``; draws strategy (unless given), account, side, sizes. Returns rows."""
         world, rng, n = self._world, self._rng, len(ts)
         order = np.argsort(ts, kind="stable")
         ts, server, sym, buy_share = ts[order], server[order], sym[order], buy_share[order]

@@ -18,8 +18,14 @@ IN_FLIGHT_NS: Final = 1_000 * US_NS
 """An order that ends within this time is left to end by itself."""
 
 
+def _out(pending: NDArray[Any], now_ns: int) -> NDArray[Any]:
+    """What will take shares out of orders that are out at ``now_ns``."""
+    out: NDArray[Any] = pending[_TAKES_OUT[pending["kind"]] & (pending["sent"] < now_ns) & (pending["order"] >= 0)]
+    return out
+
+
 class CancelDesk:
-    """Serves cancel-all requests from what waits on the calendar: an order that is out and has an end to come is working.
+    """Serves cancel-all requests from what waits on the calendar: an order that is out and whose end is to come works.
 
     dead: numbers of orders that were blocked or ended early; nothing of theirs is emitted.
     """
@@ -30,6 +36,7 @@ class CancelDesk:
         self._dead = np.zeros(1 << 16, np.bool_)
         self.any_dead = False
         self.requests: list[tuple[str, str]] = []
+        """Cancel-alls of which something may still be working."""
 
     def bury(self, orders: NDArray[np.int64]) -> None:
         """Nothing more of these orders (numbers) is emitted."""
@@ -50,13 +57,10 @@ class CancelDesk:
         mask: NDArray[np.bool_] = self._dead[np.where(known, order, 0)] & known
         return mask
 
-    def _out(self, rest: NDArray[Any], now_ns: int) -> NDArray[Any]:
-        """What is to come of orders that are out at ``now_ns``."""
-        pending = join([rest, self._world.calendar.pending()])
-        ends = _TAKES_OUT[pending["kind"]] & (pending["sent"] < now_ns) & (pending["order"] >= 0)
-        pending = pending[ends]
-        living: NDArray[Any] = pending[~self.dead_mask(pending)] if self.any_dead else pending
-        return living
+    def _pending(self, *parts: NDArray[Any]) -> NDArray[Any]:
+        """What is still to come of living orders: ``parts`` and the calendar."""
+        pending = join([*parts, self._world.calendar.pending()])
+        return pending[~self.dead_mask(pending)] if self.any_dead else pending
 
     def _covered(self, recs: NDArray[Any], server: str, scope: str) -> NDArray[np.bool_]:
         world = self._world
@@ -82,21 +86,25 @@ class CancelDesk:
         to the end of the block, without their old future and with their cancels."""
         if (server, scope) not in self.requests and len(self.requests) < REQUESTS_MAX:
             self.requests.append((server, scope))
-        out = self._out(rest, now_ns)
-        return self._cancel(out[self._covered(out, server, scope)], rest, now_ns, block_end_ns)
-
-    def pull(self, orders: NDArray[np.int64], rest: NDArray[Any], now_ns: int, block_end_ns: int) -> NDArray[Any]:
-        """Cancel these orders (a replace of theirs was blocked)."""
-        out = self._out(rest, now_ns)
-        return self._cancel(out[np.isin(out["order"], orders)], rest, now_ns, block_end_ns)
-
-    def _cancel(self, out: NDArray[Any], rest: NDArray[Any], now_ns: int, block_end_ns: int) -> NDArray[Any]:
-        """Cancel the orders of which ``out`` is the future, those aside whose end is already under way."""
-        pending = join([rest, self._world.calendar.pending()])
+        pending = self._pending(rest)
+        out = _out(pending, now_ns)
+        out = out[self._covered(out, server, scope)]
         asked = pending["order"][(pending["kind"] == Kind.cancel) & (pending["order"] >= 0)]
         under_way = (out["kind"] == Kind.canceled) & ~np.isin(out["order"], asked)
         under_way |= out["ts"] < now_ns + IN_FLIGHT_NS
         out = out[~np.isin(out["order"], out["order"][under_way])]
+        return self._cancel(out, pending, rest, now_ns, block_end_ns)
+
+    def pull(self, held: NDArray[Any], rest: NDArray[Any], now_ns: int, block_end_ns: int) -> NDArray[Any]:
+        """Cancel the orders of ``held``: records from a blocked replace on, which are not to happen."""
+        pending = self._pending(held, rest)
+        out = _out(pending, now_ns)
+        return self._cancel(out[np.isin(out["order"], held["order"])], pending, rest, now_ns, block_end_ns)
+
+    def _cancel(
+        self, out: NDArray[Any], pending: NDArray[Any], rest: NDArray[Any], now_ns: int, block_end_ns: int
+    ) -> NDArray[Any]:
+        """Cancel the orders of which ``out`` is the future, instead of that future."""
         if not len(out):
             return rest
         orders, first, inverse = np.unique(out["order"], return_index=True, return_inverse=True)
@@ -119,10 +127,11 @@ class CancelDesk:
         return merged[np.argsort(merged["ts"], kind="stable")]
 
     def working(self, rest: NDArray[Any], now_ns: int) -> dict[tuple[str, str], list[str]]:
-        """cl_ord_ids still working at ``now_ns``, for every request so far."""
-        out = self._out(rest, now_ns)
-        waiting = join([rest, self._world.calendar.pending()])
-        waiting = waiting[(waiting["kind"] == Kind.canceled) & (waiting["order"] < -1)]
+        """cl_ord_ids still working at ``now_ns``, for every request that is not done; one that has none left is told
+        once and forgotten."""
+        pending = self._pending(rest)
+        out = _out(pending, now_ns)
+        waiting = pending[(pending["kind"] == Kind.canceled) & (pending["order"] < -1)]
         answer: dict[tuple[str, str], list[str]] = {}
         for server, scope in self.requests:
             mine = out[self._covered(out, server, scope)]
@@ -131,4 +140,5 @@ class CancelDesk:
             servers = np.concatenate([mine["server"], asked["server"]]).astype(np.int64)
             numbers, at = np.unique(both, return_index=True)
             answer[(server, scope)] = [i.decode() for i in self._ids(b"O", servers[at], numbers)]
+        self.requests = [key for key in self.requests if answer[key]]
         return answer

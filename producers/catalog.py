@@ -43,7 +43,7 @@ def _power_peg(s: Setting) -> Sequence[Behaviour]:
 
 
 def _power_peg_rollback(s: Setting) -> Sequence[Behaviour]:
-    """The stale code spreads at minute 10 to 20 (not stated in the order); earlier in a shorter run, so that it happens."""
+    """The stale code spreads at minute 10 to 20 (the order does not say when); earlier in a shorter run."""
     minute = s.rng.uniform(10, 20)
     at = min(s.incident_ns + int(minute * MIN_NS), s.incident_ns + (s.end_ns - s.incident_ns) // 3)
     return [PowerPeg(s.rng, s.incident_ns, executions_per_s=EXECUTIONS_PER_S_ONE_SERVER * 8, rollback_ns=at)]

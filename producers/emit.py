@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producers.ids import IdFormat
-from producers.market import TICK9
+from producers.market import BLOCK_NS, TICK9
 from producers.tables import Flag
 from producers.world import VENUES, World
 from schemas.events import FLAG_POSS_DUP, Kind, Side, empty_events
@@ -29,7 +29,8 @@ class Emitter:
         self._accounts = np.zeros(0, "S12")
 
     def events(self, recs: NDArray[Any], phase_ts: int) -> NDArray[Any]:
-        """(n,) EVENT from (n,) REC in order of time. phase_ts: ns, the time whose session phase holds."""
+        """(n,) EVENT from (n,) REC in order of time. phase_ts: ns, start of
+        the slice, whose session phase holds."""
         world = self._world
         if len(self._strategies) != len(world.strategies) or len(self._accounts) != len(world.accounts):
             self._strategies = np.array(world.strategies, "S12")
@@ -42,7 +43,7 @@ class Emitter:
         for name in ("qty", "px", "kind", "side"):
             out[name] = recs[name]
         quoted = np.flatnonzero(_QUOTED[kind])
-        bid, ask = self._quotes(recs[quoted])
+        bid, ask = self._quotes(recs[quoted], phase_ts - (phase_ts - world.start_ns) % BLOCK_NS)
         out["bid"][quoted] = bid
         out["ask"][quoted] = ask
         out["server"] = self._servers[server]
@@ -78,10 +79,17 @@ class Emitter:
         self.next_seq += counts
         return seq
 
-    def _quotes(self, recs: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """NBBO of the moment. A resting order filled on its own side of the market *is* the quote just before."""
+    def _quotes(self, recs: NDArray[Any], block_ns: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """NBBO of the moment. A marketable order sent in the block before was filled at that one's quote; a resting
+        order filled on its own side of the market *is* the quote just before."""
         bid, ask = self._world.bid9(recs["sym"]), self._world.ask9(recs["sym"])
-        passive = (recs["kind"] == Kind.fill) & ((recs["flags"] & Flag.PASSIVE) != 0)
+        fill = recs["kind"] == Kind.fill
+        passive = fill & ((recs["flags"] & Flag.PASSIVE) != 0)
+        early = np.flatnonzero(fill & ~passive & (recs["sent"] < block_ns))
+        if len(early):
+            sym = recs["sym"][early]
+            bid[early] = self._world.market.bid_before[sym] * TICK9
+            ask[early] = self._world.market.ask_before[sym] * TICK9
         if passive.any():
             px, buy = recs["px"], recs["side"] == Side.B
             bought, sold = passive & buy & (px > bid), passive & ~buy & (px < ask)

@@ -124,7 +124,7 @@ class LiveStats:
 
 
 class LiveRun:
-    """Runs a scenario against the clock: event time is wall time at speed 1, and passes ``speed`` times as fast else."""
+    """Runs a scenario against the clock: event time passes ``speed`` times as fast as wall time."""
 
     def __init__(
         self, scenario: Scenario, publisher: Publisher, gates: LiveGates | None = None, speed: float = 1.0

@@ -21,7 +21,8 @@ class Gateway(Protocol):
         ...
 
     def working(self, counts: dict[tuple[str, str], list[str]]) -> None:
-        """Told after each slice, for every request so far: cl_ord_ids still working, by (server, scope)."""
+        """Told after each slice while a request has orders left, and once when it has none: cl_ord_ids still working,
+        by (server, scope)."""
         ...
 
 
@@ -61,7 +62,7 @@ class ScriptedGate:
     _requests: list[tuple[str, str]] = field(default_factory=list)
 
     def close(self, scope: str, action: str = "block_and_cancel") -> None:
-        """From the next slice on nothing in ``scope`` is sent; with ``block_and_cancel`` working orders are cancelled."""
+        """From the next slice on nothing in ``scope`` is sent; ``block_and_cancel`` cancels working orders, too."""
         parse(scope)
         if action not in ("block_and_cancel", "block", "reduce_only"):
             raise ValueError(f"action {action!r} is not one of block_and_cancel, block, reduce_only")
@@ -84,4 +85,4 @@ class ScriptedGate:
         return requests
 
     def working(self, counts: dict[tuple[str, str], list[str]]) -> None:
-        self.left = counts
+        self.left.update(counts)

@@ -1,8 +1,8 @@
 """Ground truth of a run: which events belong to the incident, what ought to be halted, what it cost.
 
-Written beside a log as ``FILE.labels.json`` (one JSON object, the fields of ``Labels``). ``bad`` maps a server to ranges
-``[first_seq, last_seq]``, both ends included, of its events that belong to the incident: orders that ought not to have
-been sent, and what became of them.
+Written beside a log as ``FILE.labels.json`` (one JSON object, the fields of ``Labels``). ``bad`` maps a server to
+ranges ``[first_seq, last_seq]``, both ends included, of its events that belong to the incident: orders that ought not
+to have been sent, and what became of them.
 """
 
 from typing import Any, Final

@@ -73,7 +73,7 @@ def make_universe(rng: np.random.Generator, n: int = 154) -> Universe:
     spread = np.maximum(1, np.rint(rng.lognormal(np.log(3.0), 0.66, n))).astype(np.int64)
     depth = (600 + rng.integers(0, 4, n) * 100 + 120_000 * weight).astype(np.int64) // 100 * 100
     cap = np.minimum(rng.lognormal(np.log(0.049), 1.02, n), 0.6)
-    scale = 3_500.0 * np.maximum(weight * n, 0.05)
+    scale = 3_500.0 * np.maximum(weight * n, 0.3)
     return Universe(symbol_names(n), np.rint(price), spread, depth, weight, cap, scale)
 
 
@@ -95,6 +95,8 @@ class Market:
         self.bid = np.zeros(len(universe.price), np.int64)
         self.ask = np.zeros(len(universe.price), np.int64)
         self._quote()
+        self.bid_before, self.ask_before = self.bid, self.ask
+        """Quotes of the block before, for what was sent in it."""
 
     def step(self, signed: NDArray[np.float64], gross: NDArray[np.float64]) -> None:
         """On to the next block. signed, gross: (n_symbols,) shares that we executed in the last one."""
@@ -102,6 +104,7 @@ class Market:
         self.fundamental = np.maximum(self.fundamental * (1.0 + walk + self.drift), 2.0)
         self._signed = self._signed * self._decay + signed
         self._gross = self._gross * self._decay + gross
+        self.bid_before, self.ask_before = self.bid, self.ask
         self._quote()
 
     def push(self) -> NDArray[np.float64]:

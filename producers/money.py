@@ -1,4 +1,4 @@
-"""The simulator's own positions: per server, account and symbol for "is this reducing", and the incident's for its loss."""
+"""The simulator's own positions: by server, account and symbol for "is this reducing", the incident's for its loss."""
 
 from typing import Any
 

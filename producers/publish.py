@@ -69,8 +69,8 @@ class Publisher:
         self._away = False
 
     def _learn(self, topics: tuple[Topic, ...]) -> None:
-        """Fetch metadata now, or the first events would wait for it. A broker that is not there yet costs nothing later:
-        values wait in the backlog."""
+        """Fetch metadata now, or the first events would wait for it. A broker that is not there yet costs nothing
+        later: values wait in the backlog."""
         end = time.monotonic() + METADATA_S_MAX
         for topic in topics:
             while time.monotonic() < end:

@@ -90,7 +90,7 @@ class Scenario:
         return loss + rate * (self.end_ns - stop), LOSS_BASIS_RATE
 
     def labels(self, run: Simulation, unhalted: tuple[float, str] | None = None) -> Labels:
-        """Ground truth of ``run`` as far as it went. unhalted: from ``loss_unhalted`` (None: the run had an open gate)."""
+        """Ground truth of ``run`` as far as it went. unhalted: of ``loss_unhalted`` (None: the gate was open)."""
         loss = run.loss_usd
         loss_unhalted, basis = unhalted if unhalted is not None else (loss, LOSS_BASIS_FULL)
         truth = run.world.truth

@@ -56,7 +56,8 @@ class Simulation:
     """One run. Iterate ``run()`` once; counters and ``book`` may be read meanwhile."""
 
     def __init__(
-        self, world: World, behaviours: Sequence[Behaviour], end_ns: int, *, intensity: float, ids: IdFormat, first_seq: int
+        self, world: World, behaviours: Sequence[Behaviour], end_ns: int, *,
+        intensity: float, ids: IdFormat, first_seq: int,
     ) -> None:  # fmt: skip
         self.world = world
         self.end_ns = end_ns
@@ -99,6 +100,9 @@ class Simulation:
         start = self.now_ns
         end = start + BLOCK_NS
         world = self.world
+        if start > world.start_ns:
+            world.market.step(self.book.signed, self.book.gross)
+            self.book.next_block()
         if (start - world.start_ns) % S_NS == 0:
             world.observe(start, self.emitter.next_seq - 1)
         self.arrivals.step(start, end)
@@ -115,26 +119,24 @@ class Simulation:
             if not gate.always_open:
                 rest = self._obey(gate, rest, at, end)
             cut = len(rest) if self.now_ns == end else int(np.searchsorted(rest["ts"], self.now_ns))
-            chunk, pulled = self._slice(gate, rest[:cut], at)
+            chunk, held = self._slice(gate, rest[:cut], at)
             rest = rest[cut:]
-            if len(pulled):
-                rest = self.cancels.pull(pulled, rest, self.now_ns, end)
+            if len(held):
+                rest = self.cancels.pull(held, rest, self.now_ns, end)
             if not gate.always_open and self.cancels.requests:
                 gate.working(self.cancels.working(rest, self.now_ns))
             yield chunk
-        world.market.step(self.book.signed, self.book.gross)
-        self.book.next_block()
 
     def _obey(self, gate: Gateway, rest: NDArray[Any], at: int, end: int) -> NDArray[Any]:
         for server, scope in gate.cancel_requests():
             rest = self.cancels.request(server, scope, rest, at, end)
         return rest
 
-    def _slice(self, gate: Gateway, recs: NDArray[Any], at: int) -> tuple[Chunk, NDArray[np.int64]]:
-        """Emit one slice. Also returns orders (numbers) whose replace was blocked and that are to be pulled."""
-        pulled = np.zeros(0, np.int64)
+    def _slice(self, gate: Gateway, recs: NDArray[Any], at: int) -> tuple[Chunk, NDArray[Any]]:
+        """Emit one slice. Also returns the records of orders to be pulled, from their blocked replace on."""
+        held = recs[:0]
         if not gate.always_open and len(recs):
-            recs, pulled = self._ask(gate, recs)
+            recs, held = self._ask(gate, recs)
         recs = self._living(self._convert(self._living(recs)))
         self._settle(recs)
         events = self.emitter.events(recs, at)
@@ -144,15 +146,16 @@ class Simulation:
             self._note_bad(recs, events, bad)
         control = tuple(self.world.control)
         self.world.control.clear()
-        return Chunk(self.now_ns, events, bad, control), pulled
+        return Chunk(self.now_ns, events, bad, control), held
 
-    def _ask(self, gate: Gateway, recs: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Ask the gate once per distinct (server, symbol, strategy, account, reducing); drop what is refused."""
+    def _ask(self, gate: Gateway, recs: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Ask the gate once per distinct (server, symbol, strategy, account, reducing); drop what is refused. Returns
+        what may go on, and what is held: records of an order from its refused replace on."""
         recs = self._living(recs)
         kind = recs["kind"]
         asked = np.flatnonzero(((kind == Kind.order) | (kind == Kind.replace)) & ((recs["flags"] & Flag.FREE) == 0))
         if not len(asked):
-            return recs, asked
+            return recs, recs[:0]
         rows = recs[asked]
         reducing = self.book.reducing(rows)
         key = ((rows["server"].astype(np.int64) * 65_536 + rows["sym"]) * 256 + rows["strat"]) * 512
@@ -168,7 +171,7 @@ class Simulation:
         ])  # fmt: skip
         refused = ~answers[inverse]
         if not refused.any():
-            return recs, np.zeros(0, np.int64)
+            return recs, recs[:0]
         gone = rows[refused]
         self.orders_blocked += len(gone)
         self.bad_orders_blocked += int(((gone["flags"] & Flag.BAD) != 0).sum())
@@ -177,7 +180,13 @@ class Simulation:
         owned = fresh["parent"] >= 0
         np.subtract.at(world.parents.committed, fresh["parent"][owned], fresh["qty"][owned])
         self.cancels.bury(fresh["order"])
-        return recs, np.unique(gone["order"][gone["kind"] == Kind.replace])
+        amends = asked[refused][gone["kind"] == Kind.replace]
+        if not len(amends):
+            return recs, recs[:0]
+        after = np.zeros(len(recs), np.bool_)
+        for at in amends:
+            after |= (recs["order"] == recs["order"][at]) & (np.arange(len(recs)) >= at)
+        return recs[~after], recs[after]
 
     def _living(self, recs: NDArray[Any]) -> NDArray[Any]:
         """Without the records of orders that were blocked or ended early."""
@@ -187,7 +196,7 @@ class Simulation:
         return recs if keep.all() else recs[keep]
 
     def _convert(self, recs: NDArray[Any]) -> NDArray[Any]:
-        """Resting orders whose market went away expire instead of being filled; what was to come for them is dropped."""
+        """Resting orders whose market went away expire instead of being filled; what was to come of them is dropped."""
         away = off_market(self.world, recs)
         if not away.any():
             return recs

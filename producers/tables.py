@@ -126,7 +126,7 @@ def join(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 
 class Calendar:
-    """Records waiting for their time: those of the coming second apart from the later ones, so that a block looks at few."""
+    """Records waiting for their time; those of the coming second stand apart, so that a block looks at few."""
 
     def __init__(self, start_ns: int, near_ns: int = 1_000_000_000) -> None:
         self._near_ns = near_ns

@@ -2,8 +2,8 @@
 
 212 parents became over 4 million executions of 397 million shares in 154 stocks within 45 minutes, USD 460 m lost: per
 parent 18,868 executions, one every 143 ms; 1.38 parents per stock; 99.25 shares each (round lots of 100). Derived:
-1,481 executions/s over all, USD 170,370/s, USD 1.16 per share. While one server of eight was bad: 230 to 300/s where the
-rate goes with the number of bad servers (``PowerPegRollback``). Net long in 80 stocks, net short in 74. Skewed over
+1,481 executions/s over all, USD 170,370/s, USD 1.16 per share. While one server of eight was bad: 230 to 300/s where
+the rate goes with the number of bad servers (``rollback_ns``). Net long in 80 stocks, net short in 74. Skewed over
 stocks: mean 9.6/s, NOK 134/s. Two shapes: one-sided (WZE bought up, CODE sold down) and ping-pong (EXC: buy at the
 ask, sell at the bid; net near zero, the spread is burnt).
 
@@ -40,8 +40,8 @@ REJECT_EVERY_S: Final = 55.0
 class PowerPeg:
     """One stale server. ``executions_per_s``: over all flagged parents when every bad server runs.
 
-    onset_ns: the open. rollback_ns: 0, or when the stale code spreads to the others: until then the stale server has its
-    share of the parents and sends EXECUTIONS_PER_S_ONE_SERVER.
+    onset_ns: the open. rollback_ns: 0, or when the stale code spreads to the others: until then the stale server has
+    its share of the parents and sends EXECUTIONS_PER_S_ONE_SERVER.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class PowerPeg:
         )  # fmt: skip
 
     def _draw_parents(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
-        """Symbol, side and share of the flow of each flagged parent; and which symbols (n_symbols,) go back and forth."""
+        """Symbol, side, share of the flow of each flagged parent; and which symbols (n_symbols,) go back and forth."""
         rng, world = self._rng, self._world
         n_sym = min(world.n_symbols, self._n)
         chosen = np.sort(rng.permutation(world.n_symbols)[:n_sym])
@@ -110,7 +110,7 @@ class PowerPeg:
         return chosen[place], side, rate[place] / count[place], mask
 
     def _assign_servers(self, share: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Parents of the stale server carry EXECUTIONS_PER_S_ONE_SERVER; those of the others come after the rollback."""
+        """The stale server's parents carry EXECUTIONS_PER_S_ONE_SERVER; the others' come after the rollback."""
         rng, n = self._rng, len(share)
         others = np.array([i for i in range(self._world.n_servers) if i != self._stale])
         server = rng.choice(others, n) if len(others) else np.full(n, self._stale)

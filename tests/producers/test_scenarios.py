@@ -1,4 +1,4 @@
-"""The simulated fleet: the same seed gives the same bytes, healthy routers obey the law, Power Peg is as large as it was."""
+"""The simulated fleet: a seed gives the same bytes, healthy routers obey the law, Power Peg is as large as it was."""
 
 from collections import defaultdict
 from typing import Any
