@@ -27,6 +27,19 @@ def stable_argsort(keys: I64) -> I64:
     return low
 
 
+def where(mask: NDArray[Any]) -> I64:
+    """Indices at which mask (n,) is true or not zero; what ``np.flatnonzero`` gives, at a third of its overhead."""
+    return mask.nonzero()[0]
+
+
+def steps_from(values: I64, first: int) -> I64:
+    """(n,) differences to the element before; to ``first`` at the start. n >= 1."""
+    out = np.empty_like(values)
+    out[0] = values[0] - first
+    np.subtract(values[1:], values[:-1], out=out[1:])
+    return out
+
+
 class Segments:
     """Events grouped by key, log order kept inside each group.
 
@@ -43,7 +56,7 @@ class Segments:
         first = np.empty(n, np.bool_)
         first[0] = True
         np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-        self.start = np.flatnonzero(first)
+        self.start = where(first)
         self.sid = np.cumsum(first) - 1
         self.last = np.empty_like(self.start)
         self.last[:-1] = self.start[1:] - 1
@@ -83,11 +96,14 @@ class Segments:
         return out
 
 
-def reflected(increments: I64, carry: int) -> I64:
-    """(n,) the Lindley recursion ``W[i] = max(0, W[i-1] + x[i])`` with ``W[-1] = carry``, in closed form and exact.
+def reflected(increments: I64, carry: I64) -> I64:
+    """(k, n) the Lindley recursions ``W[i] = max(0, W[i-1] + x[i])`` with ``W[-1] = carry`` (k,), in closed form and exact.
 
     With the walk S[i] = carry + x[0] + ... + x[i], W[i] = S[i] - min(0, S[0], ..., S[i]).
     """
-    walk = np.cumsum(increments)
-    walk += carry
-    return walk - np.minimum.accumulate(np.minimum(walk, 0))
+    walk = increments.cumsum(axis=1)
+    walk += carry[:, None]
+    floor = np.minimum(walk, 0)
+    np.minimum.accumulate(floor, axis=1, out=floor)
+    walk -= floor
+    return walk

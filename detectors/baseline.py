@@ -8,7 +8,7 @@ moves the baseline little. Mean and variance are exponentially weighted over min
 
 import numpy as np
 
-from detectors.arrays import I64
+from detectors.arrays import I64, where
 from schemas.units import MIN_NS, S_NS
 
 _SECONDS = 60
@@ -45,7 +45,7 @@ class Baseline:
         second = (t % MIN_NS) // S_NS
         if self.from_second < 0:
             self.from_second = int(second[0]) if self.minutes == 0 else 0
-        at = np.flatnonzero(values)
+        at = where(values)
         if len(at):
             np.add.at(self.seconds, second[at], values[at])
 

@@ -13,15 +13,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.arrays import I64, U8, U64, Bools, Segments
+from detectors.arrays import I64, U8, U64, Bools, Segments, where
 from detectors.flow import Flow
 from detectors.intern import IdTable
-from schemas.events import Kind
+from detectors.kinds import ASKS, BY_ORIG, CANCEL, FILL, GONE, ORDER, PARENT, PARENT_DONE, REPLACE
 
 _ORDER = {"parent": "i8", "root": "i8", "leaves": "i8", "total": "i8", "status": "u1"}
 _PARENT = {"qty": "i8", "committed": "i8", "known": "u1", "done": "u1", "done_at": "i8"}
 LIVE, PENDING, DEAD = 0, 1, 2
 """Status of a child: working; cancel sent; cancelled, rejected or expired."""
+_AFTER = np.where(GONE, DEAD, LIVE).astype(np.uint8)
+_AFTER[CANCEL] = PENDING
 
 
 @dataclass(slots=True)
@@ -72,15 +74,15 @@ class Children:
         """The order each event is about: OrigClOrdID for cancels, ClOrdID for the rest."""
         cl = flow.ids("cl_ord_id")
         kind = flow.kind
-        by_orig = (kind == Kind.cancel) | (kind == Kind.canceled)
-        replaces = kind == Kind.replace
+        by_orig = BY_ORIG[kind]
+        replaces = kind == REPLACE
         orig = None
         if by_orig.any() or replaces.any():
             orig = flow.ids("orig_cl_ord_id")
             by_orig &= orig[:, 0] != 0
             cl = cl.copy()
             cl[by_orig] = orig[by_orig]
-        insert = ((kind == Kind.order) | replaces) & (cl[:, 0] != 0)
+        insert = ASKS[kind] & (cl[:, 0] != 0)
         order, new = self.orders.resolve(cl, insert)
         order[cl[:, 0] == 0] = -1
         return order, new, orig
@@ -88,17 +90,17 @@ class Children:
     def _parents(self, flow: Flow, order: I64, new: Bools, orig: U64 | None) -> I64:
         """The parent each event belongs to: its own parent_id, else that of its order."""
         kind, cols = flow.kind, self.orders.cols
-        own = (kind <= Kind.order) | (order < 0) | new
+        own = (kind <= ORDER) | (order < 0) | new
         parent = np.full(len(flow), -1, np.int64)
-        at = np.flatnonzero(own)
+        at = where(own)
         if len(at):
             ids = np.ascontiguousarray(flow.events["parent_id"][at])
             keys = ids.view(np.uint64).reshape(len(at), 3)
             named = keys[:, 0] != 0
-            rows, _ = self.parents.resolve(keys, named & (kind[at] <= Kind.replace))
+            rows, _ = self.parents.resolve(keys, named & (kind[at] <= REPLACE))
             rows[~named] = -1
             parent[at] = rows
-        fresh = np.flatnonzero(new)
+        fresh = where(new)
         if len(fresh):
             rows = order[fresh]
             cols["parent"][rows] = np.where(parent[fresh] >= 0, parent[fresh] + self.parents.dropped, -1)
@@ -113,7 +115,7 @@ class Children:
 
     def _chain(self, flow: Flow, order: I64, new: Bools, orig: U64) -> None:
         """Replaces: the new ClOrdID stands for the order that the old one stood for."""
-        at = np.flatnonzero(new & (flow.kind == Kind.replace))
+        at = where(new & (flow.kind == REPLACE))
         if not len(at):
             return
         old, _ = self.orders.resolve(orig[at], np.zeros(len(at), np.bool_))
@@ -131,25 +133,24 @@ class Children:
     def _order_pass(self, flow: Flow, out: ChildFlow) -> None:
         """Leaves and status of each child, and what each event changes in its parent's commitment."""
         cols, dropped = self.orders.cols, self.orders.dropped
-        fills = flow.kind == Kind.fill
+        fills = flow.kind == FILL
         lost = fills & (out.order < 0)
         out.delta[lost] = flow.qty[lost]
         root = np.where(out.order >= 0, cols["root"][out.order] - dropped, -1)
-        where = np.flatnonzero(root >= 0)
-        if not len(where):
+        chosen = where(root >= 0)
+        if not len(chosen):
             return
-        seg = Segments(root[where])
-        at = where[seg.order]
+        seg = Segments(root[chosen])
+        at = chosen[seg.order]
         rows = seg.heads
         kind, qty = flow.kind[at], flow.qty[at]
-        is_fill, sized = kind == Kind.fill, out.new[at]
-        dead = (kind == Kind.canceled) | (kind == Kind.expired) | (kind == Kind.rejected)
-        gone = dead | (kind == Kind.cancel)
+        is_fill, sized = kind == FILL, out.new[at]
+        gone = GONE[kind]
         total = seg.ffill(qty, sized, cols["total"][rows])
         grow = np.where(sized, qty - seg.before(total, cols["total"][rows]), 0)
         step = grow - np.where(is_fill, qty, 0)
         open_, leaves = self._leaves(seg, step, gone, cols["leaves"][rows])
-        code = np.where(gone, np.where(dead, DEAD, PENDING), LIVE).astype(np.uint8)
+        code = _AFTER[kind]
         status = seg.ffill(code, gone | sized, cols["status"][rows])
         before = seg.before(status, cols["status"][rows])
         over = np.where(before == PENDING, 0, np.where(before == DEAD, qty, np.maximum(qty - open_, 0)))
@@ -170,14 +171,14 @@ class Children:
 
     def _parent_pass(self, flow: Flow, out: ChildFlow) -> None:
         cols = self.parents.cols
-        where = np.flatnonzero((out.parent >= 0) & ((out.delta != 0) | out.emission | (flow.kind <= Kind.parent_done)))
-        if not len(where):
+        chosen = where((out.parent >= 0) & ((out.delta != 0) | out.emission | (flow.kind <= PARENT_DONE)))
+        if not len(chosen):
             return
-        seg = Segments(out.parent[where])
-        at = where[seg.order]
+        seg = Segments(out.parent[chosen])
+        at = chosen[seg.order]
         rows = seg.heads
         kind = flow.kind[at]
-        is_parent, is_done = kind == Kind.parent, kind == Kind.parent_done
+        is_parent, is_done = kind == PARENT, kind == PARENT_DONE
         committed = seg.cumsum(out.delta[at], cols["committed"][rows])
         qty = seg.ffill(flow.qty[at], is_parent, cols["qty"][rows])
         known = seg.ffill(is_parent.astype(np.uint8), is_parent, cols["known"][rows])

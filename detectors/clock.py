@@ -37,7 +37,7 @@ class StreamClock:
         first_step = int(times[0]) - self.now
         calm = first_step <= self.future_ns_max and self.suspect == 0 and self.late_run == 0
         if calm and len(times) > 1:
-            calm = int(np.diff(times).max()) <= self.future_ns_max
+            calm = int((times[1:] - times[:-1]).max()) <= self.future_ns_max
         if calm and int((times - shifted).max()) <= self.lateness_ns_max:
             self.now = int(times[-1])
             return times, []
@@ -91,7 +91,7 @@ class Sequence:
         was odd (gaps, missing, repeats, restarts)."""
         first = int(seq[0])
         follows = (self.highest < 0 or first == self.highest + 1) and int(seq[-1]) - first == len(seq) - 1
-        if follows and (len(seq) < 3 or bool((np.diff(seq) == 1).all())):
+        if follows and (len(seq) < 3 or bool((seq[1:] - seq[:-1] == 1).all())):
             self.highest = int(seq[-1])
             self.newest_ts = max(self.newest_ts, int(stamps.max()))
             self.run_length = 0

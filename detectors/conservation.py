@@ -4,11 +4,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from detectors.arrays import I64, Bools
+from detectors.arrays import I64, Bools, steps_from, where
 from detectors.config import ConservationConfig
 from detectors.detector import Context
 from detectors.excursion import Excursion, Finding
-from schemas.events import Kind
+from detectors.kinds import FILL
 from schemas.records import Family
 from schemas.units import MS_NS, PRICE9_PER_USD6, S_NS, USD6, usd
 
@@ -63,7 +63,7 @@ class Conservation:
     def step(self, context: Context) -> list[Finding]:
         """Score a flow."""
         bad, excess = self._beyond(context)
-        at = np.flatnonzero(bad)
+        at = where(bad)
         n = len(context.flow)
         if not len(at):
             self._values = np.where(context.flow.t - self.last_bad <= self.window_ns, self.count, 0)
@@ -75,7 +75,7 @@ class Conservation:
         price = np.where(flow.px[at] > 0, flow.px[at], flow.ask[at])
         excess_usd6 = excess[at] * (price // PRICE9_PER_USD6)
         weights = 1 + np.minimum(excess_usd6 // self.unit_usd6, _WEIGHT_MAX)
-        gap = np.diff(t, prepend=self.last_bad) > self.window_ns
+        gap = steps_from(t, self.last_bad) > self.window_ns
         counts = _restarting(weights, gap, self.count)
         sums = _restarting(excess_usd6, gap, self.excess_usd6)
         orders = _restarting(np.ones_like(weights), gap, self.orders)
@@ -97,7 +97,7 @@ class Conservation:
         child = context.child
         over = child.committed - child.parent_qty
         late = child.emission & (child.done_for_ns > self.race_ns)
-        acting = child.emission | ((context.flow.kind == Kind.fill) & (child.delta > 0))
+        acting = child.emission | ((context.flow.kind == FILL) & (child.delta > 0))
         bad = child.known & ((acting & (over > self.config.tolerance_qty)) | late)
         excess = np.minimum(np.where(late, child.delta, np.minimum(over, child.delta)), context.flow.qty)
         return bad, np.where(bad, np.maximum(excess, 0), 0)
@@ -121,7 +121,7 @@ class Conservation:
             return {"orders": int(finding.since[1]), "fills": int(finding.since[5])}
         parent = int(child.parent[i])
         late = int(child.done_for_ns[i])
-        what = "after_done" if late > self.race_ns else "overorder" if flow.kind[i] != Kind.fill else "overfill"
+        what = "after_done" if late > self.race_ns else "overorder" if flow.kind[i] != FILL else "overfill"
         return {
             "what": what,
             "parent_id": context.children.parents.name(parent) if parent >= 0 else "",

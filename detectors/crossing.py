@@ -7,7 +7,7 @@ import numpy as np
 from detectors.arrays import I64
 from detectors.baseline import Baseline
 from detectors.config import CrossingConfig
-from detectors.cusum import Cusum, Steps
+from detectors.cusum import CusumBank, Steps
 from detectors.detector import Context
 from detectors.excursion import Excursion, Finding
 from detectors.totals import INDEX
@@ -42,15 +42,15 @@ class Crossing:
 
     def __init__(self, config: CrossingConfig) -> None:
         self.config = config
-        self.burn, self.matched = Cusum(), Cusum()
+        self.bank = CusumBank(2)
         self.burn_normal, self.matched_normal = Baseline(), Baseline()
         self.steps = Steps()
         self.excursion = Excursion(_ONE, round(config.quiet_s * S_NS))
         self.burn_limit = round(config.burn_usd_limit * USD6)
         self.matched_limit = round(config.matched_usd_limit * USD6)
+        self._limits = np.array([[self.burn_limit], [self.matched_limit]], np.int64)
         self._set_allowances()
         self._values: I64 = np.empty(0, np.int64)
-        self._burn: I64 = self._values
 
     def _set_allowances(self) -> None:
         c = self.config
@@ -58,6 +58,7 @@ class Crossing:
         matched = c.headroom * self.matched_normal.mean if self.matched_normal.warm else 0.0
         self.burn_per_s = max(c.burn_usd_per_s_prior * USD6, burn)
         self.matched_per_s = max(c.matched_usd_per_s_prior * USD6, matched)
+        self.bank.set_decay([self.burn_per_s, self.matched_per_s])
 
     @property
     def bound_halt(self) -> float:
@@ -67,12 +68,11 @@ class Crossing:
     def step(self, context: Context) -> list[Finding]:
         """Score a flow, then count it for the baselines."""
         flow, symbol = context.flow, context.symbol
-        steps = self.steps.step(flow.t)
         cost = np.maximum(symbol.burn, 0)
-        burn = self.burn.step(cost, steps, self.burn_per_s)
-        matched = self.matched.step(symbol.matched, steps, self.matched_per_s)
-        self._burn = burn
-        self._values = np.maximum(burn * _ONE // self.burn_limit, matched * _ONE // self.matched_limit)
+        walks = self.bank.step(np.stack([cost, symbol.matched]), self.steps.step(flow.t))
+        walks *= _ONE
+        walks //= self._limits
+        self._values = walks.max(axis=0)
         self.burn_normal.add(flow.t, cost)
         self.matched_normal.add(flow.t, symbol.matched)
         return self.excursion.step(flow, self._values, context.totals)

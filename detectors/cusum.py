@@ -7,30 +7,39 @@ we use the latter, which is never larger (Page 1954; Moustakides 1986; for point
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from detectors.arrays import I64, reflected
+from detectors.arrays import I64, reflected, steps_from
 from schemas.units import S_NS
 
 _BITS = 27
-"""Significant bits of the decay: times the longest step (34 bits) it stays within int64."""
+"""Significant bits of a decay: times the longest step (34 bits) it stays within int64."""
 DT_NS_MAX = 10 * S_NS
 """Longest silence that counts at once: by then every statistic here is back at zero or nearly so."""
 
 
-class Cusum:
-    """State: one reflected walk. Jumps are in the statistic's integer unit, decay in units per second."""
+class CusumBank:
+    """k reflected walks side by side. State: their values (k,). Jumps are in each statistic's integer unit."""
 
-    def __init__(self) -> None:
-        self.value = 0
+    def __init__(self, k: int) -> None:
+        self.value: I64 = np.zeros(k, np.int64)
+        self.set_decay([1.0] * k)
 
-    def step(self, jumps: I64, steps_ns: I64, decay_per_s: float) -> I64:
-        """(n,) the statistic after each event. steps_ns: (n,) stream time since the event before."""
-        shift = _BITS - math.frexp(decay_per_s / S_NS)[1]
-        rate = round(math.ldexp(decay_per_s / S_NS, shift))
-        out = reflected(jumps - ((steps_ns * rate) >> shift), self.value)
-        self.value = int(out[-1])
+    def set_decay(self, per_s: Sequence[float]) -> None:
+        """Decays in units per second (positive), from the next event on."""
+        shifts = [_BITS - math.frexp(d / S_NS)[1] for d in per_s]
+        rates = [round(math.ldexp(d / S_NS, s)) for d, s in zip(per_s, shifts, strict=True)]
+        self.shift: I64 = np.array(shifts, np.int64)
+        self.rate: I64 = np.array(rates, np.int64)
+
+    def step(self, jumps: I64, steps_ns: I64) -> I64:
+        """(k, n) the statistics after each event. jumps: (k, n). steps_ns: (n,) stream time since the event before."""
+        fall = steps_ns * self.rate[:, None]
+        fall >>= self.shift[:, None]
+        out = reflected(jumps - fall, self.value)
+        self.value = out[:, -1].copy()
         return out
 
 
@@ -42,6 +51,7 @@ class Steps:
 
     def step(self, t: I64) -> I64:
         """(n,) ns since the event before, at most DT_NS_MAX; 0 at the very first event."""
-        steps = np.diff(t, prepend=self.last or t[0])
+        steps = steps_from(t, self.last or int(t[0]))
         self.last = int(t[-1])
-        return np.minimum(steps, DT_NS_MAX)
+        np.minimum(steps, DT_NS_MAX, out=steps)
+        return steps

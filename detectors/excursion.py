@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from detectors.arrays import I64
+from detectors.arrays import I64, where
 from detectors.flow import Flow
 from detectors.totals import COLUMNS, PROFIT, TRADED
 from schemas.records import FirstEvent, Money
@@ -60,8 +60,11 @@ class Excursion:
         values: (n,) the statistic after each event. It is zero where nothing is wrong; the run of non-zero values that
         leads to the limit is the excursion, and its first event is where the trouble began. totals: (n + 1, k).
         """
-        beyond = np.flatnonzero(values >= self.limit)
         findings: list[Finding] = []
+        if not self.open and int(values.max()) == 0:
+            self.first = None
+            return findings
+        beyond = where(values >= self.limit)
         fresh = 0
         if self.open or len(beyond):
             i = 0
@@ -84,7 +87,7 @@ class Excursion:
         if k == len(beyond):
             return len(values)
         i = int(beyond[k])
-        zeros = np.flatnonzero(values[start:i] == 0)
+        zeros = where(values[start:i] == 0)
         if len(zeros):
             self._mark(flow, start + int(zeros[-1]) + 1, totals)
         elif self.first is None:
@@ -105,7 +108,7 @@ class Excursion:
         previous[1:] = times
         # after which of the events beyond the limit did quiet_ns pass before the next one, or before the end?
         nexts = np.append(times, flow.t[-1])
-        gaps = np.flatnonzero(nexts - previous > self.quiet_ns)
+        gaps = where(nexts - previous > self.quiet_ns)
         end = len(values)
         if len(gaps):
             since = int(previous[gaps[0]])
@@ -123,7 +126,7 @@ class Excursion:
 
     def _raise_through(self, values: I64, start: int, end: int, totals: I64, findings: list[Finding]) -> None:
         while self.level < _LEVELS_MAX:
-            higher = np.flatnonzero(values[start:end] >= self.limit << (self.level + 1))
+            higher = where(values[start:end] >= self.limit << (self.level + 1))
             if not len(higher):
                 break
             i = start + int(higher[0])
@@ -146,7 +149,7 @@ class Excursion:
         if int(values[-1]) == 0:
             self.first = None
             return
-        zeros = np.flatnonzero(values[start:] == 0)
+        zeros = where(values[start:] == 0)
         if len(zeros):
             self._mark(flow, start + int(zeros[-1]) + 1, totals)
         elif self.first is None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import I64, U64, Bools
+from detectors.arrays import I64, U64, Bools, where
 
 _K0 = np.uint64(0x9E3779B97F4A7C15)
 _K1 = np.uint64(0xC2B2AE3D27D4EB4F)
@@ -87,7 +87,7 @@ class IdTable:
         new = np.zeros(n, np.bool_)
         if n == 0:
             return rows, new
-        asks, looks = np.flatnonzero(insert), np.flatnonzero(~insert)
+        asks, looks = where(insert), where(~insert)
         used = self.used
         if len(asks):
             self._reserve(len(asks))
@@ -98,7 +98,7 @@ class IdTable:
             floor = used + n - self.capacity
             if floor > 0 and bool(((found >= 0) & (found < floor)).any()):
                 return self._resolve_reused(keys, insert)
-            want = np.flatnonzero(found < 0)
+            want = where(found < 0)
             if len(want):
                 new[asks[self._insert(ids, tags, cell, want, found)]] = True
             rows[asks] = found
@@ -135,7 +135,7 @@ class IdTable:
         table, mask = self._table, self._mask
         cell = (tags & mask).view(np.int64)
         entry = table[cell]
-        pending = np.flatnonzero((entry != 0) & ((entry ^ tags) > _ROW))
+        pending = where((entry != 0) & ((entry ^ tags) > _ROW))
         while len(pending):
             probe = (cell[pending] + 1) & self._imask
             cell[pending] = probe
@@ -148,7 +148,7 @@ class IdTable:
         for w in range(1, self.width):
             same &= stored[:, w] == keys[:, w]
         if not same.all():
-            for i in np.flatnonzero(~same & (rows >= 0)):  # equal 32-bit tags of different ids: one in 2**32
+            for i in where(~same & (rows >= 0)):  # equal 32-bit tags of different ids: one in 2**32
                 rows[i], cell[i] = self._find_exact(keys[i], int(cell[i]))
         return rows, cell
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.arrays import I64, Bools, Segments
+from detectors.arrays import I64, Bools, Segments, where
 from detectors.flow import Flow
 from detectors.intern import IdTable, words
-from schemas.events import Kind
+from detectors.kinds import FILL
 from schemas.units import PRICE9_PER_USD6
 
 _COLUMNS = {"position": "i8", "mark": "i8", "bought": "i8", "sold": "i8", "frame": "i8"}
@@ -54,7 +54,7 @@ class Positions:
         names = words(flow.events["symbol"])
         has = names[:, 0] != 0
         row, _ = self.symbols.resolve(names, has)
-        fill = (flow.kind == Kind.fill) & has
+        fill = (flow.kind == FILL) & has
         quoted = (flow.bid > 0) & (flow.ask >= flow.bid)
         mid6 = (flow.bid + flow.ask) // (2 * PRICE9_PER_USD6)
         px6 = flow.px // PRICE9_PER_USD6
@@ -66,15 +66,15 @@ class Positions:
         profit, gross = np.zeros(n, np.int64), np.zeros(n, np.int64)
         none = np.zeros(n, np.bool_)
         out = SymbolFlow(row, fill, aggressive, burn, notional, np.zeros(n, np.int64), none, profit, gross)
-        where = np.flatnonzero(has)
-        if len(where):
-            self._by_symbol(flow, out, where, signed, np.where(quoted, mid6, px6), quoted | fill)
+        chosen = where(has)
+        if len(chosen):
+            self._by_symbol(flow, out, chosen, signed, np.where(quoted, mid6, px6), quoted | fill)
         return out
 
-    def _by_symbol(self, flow: Flow, out: SymbolFlow, where: I64, signed: I64, mark: I64, marks: Bools) -> None:
+    def _by_symbol(self, flow: Flow, out: SymbolFlow, chosen: I64, signed: I64, mark: I64, marks: Bools) -> None:
         cols = self.symbols.cols
-        seg = Segments(out.row[where])
-        at = where[seg.order]
+        seg = Segments(out.row[chosen])
+        at = chosen[seg.order]
         rows = seg.heads
         qty = signed[at]
         position = seg.cumsum(qty, cols["position"][rows])

@@ -8,10 +8,10 @@ import numpy as np
 from detectors.arrays import I64
 from detectors.baseline import Baseline
 from detectors.config import RateConfig
-from detectors.cusum import Cusum, Steps
+from detectors.cusum import CusumBank, Steps
 from detectors.detector import Context
 from detectors.excursion import Excursion, Finding
-from schemas.events import Kind
+from detectors.kinds import ASKS
 from schemas.records import Family
 from schemas.units import S_NS
 
@@ -48,8 +48,8 @@ class Rate:
     def __init__(self, config: RateConfig) -> None:
         self.config = config
         self.limit_nats = math.log(config.arl_events * len(config.jumps))
-        self.bank = tuple(Cusum() for _ in config.jumps)
-        self.gains = tuple(round(math.log(r) * _UNIT) for r in config.jumps)
+        self.bank = CusumBank(len(config.jumps))
+        self._gains = np.array([round(math.log(r) * _UNIT) for r in config.jumps], np.int64)[:, None]
         self.normal = Baseline()
         self.steps = Steps()
         self.excursion = Excursion(1, round(config.quiet_s * S_NS))
@@ -62,6 +62,7 @@ class Rate:
         self.bound_per_s = max(config.prior_per_s, learned)
         self.dispersion = max(config.dispersion_min, normal.dispersion if normal.warm else 1.0)
         self.excursion.limit = round(self.limit_nats * self.dispersion * _UNIT)
+        self.bank.set_decay([(r - 1.0) * self.bound_per_s * _UNIT for r in config.jumps])
 
     @property
     def bound_halt(self) -> float:
@@ -71,14 +72,10 @@ class Rate:
     def step(self, context: Context) -> list[Finding]:
         """Score a flow, then count it for the baseline."""
         flow = context.flow
-        asks = flow.is_kind(Kind.order, Kind.replace)
-        steps = self.steps.step(flow.t)
-        best = np.zeros(len(flow), np.int64)
-        for r, gain, cusum in zip(self.config.jumps, self.gains, self.bank, strict=True):
-            decay = (r - 1.0) * self.bound_per_s * _UNIT
-            np.maximum(best, cusum.step(np.where(asks, gain, 0), steps, decay), out=best)
+        asks = ASKS[flow.kind].astype(np.int64)
+        best: I64 = self.bank.step(asks * self._gains, self.steps.step(flow.t)).max(axis=0)
         self._values = best
-        self.normal.add(flow.t, asks.astype(np.int64))
+        self.normal.add(flow.t, asks)
         return self.excursion.step(flow, best, context.totals)
 
     def score(self, value: int) -> float:

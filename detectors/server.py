@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import I64, Bools
+from detectors.arrays import I64, Bools, steps_from, where
 from detectors.catalog import CATALOG
 from detectors.children import Children
 from detectors.clock import Oddity, Sequence, StreamClock
@@ -16,10 +16,11 @@ from detectors.excursion import Excursion, Finding
 from detectors.features import FRAME_NS, NAMES
 from detectors.flow import Flow, columns
 from detectors.intern import IdTable
+from detectors.kinds import FILL
 from detectors.novelty import Novelty
 from detectors.positions import Positions
 from detectors.totals import COLUMNS, GROSS, PROFIT, SCALE, Totals
-from schemas.events import Batch, Kind
+from schemas.events import Batch
 from schemas.records import Breach, FeatureRow, Money
 from schemas.scopes import scope
 from schemas.units import MIN_NS, MS_NS, S_NS, usd
@@ -84,7 +85,7 @@ class ServerEngine:
     def _parts(self, flow: Flow, places: I64) -> list[Placed]:
         """Work off a flow minute by minute."""
         minutes = flow.t // MIN_NS
-        cuts = [0, *(np.flatnonzero(np.diff(minutes)) + 1).tolist(), len(flow)]
+        cuts = [0, *(where(minutes[1:] != minutes[:-1]) + 1).tolist(), len(flow)]
         out: list[Placed] = []
         for a, b in pairwise(cuts):
             self._roll(int(minutes[a]))
@@ -95,7 +96,7 @@ class ServerEngine:
 
     def _first_executions(self, batch: Batch, places: I64) -> Bools | None:
         """(n,) False at fills whose ExecID was seen before, or None when there are none."""
-        at = np.flatnonzero(batch.events["kind"] == Kind.fill)
+        at = where(batch.events["kind"] == FILL)
         if not len(at):
             return None
         keys = np.ascontiguousarray(batch.events["exec_id"][at]).view(np.uint64).reshape(len(at), 3)
@@ -149,7 +150,7 @@ class ServerEngine:
         before = self.frame if self.frame >= 0 else int(frames[0])
         runs = np.zeros(len(flow), np.int64)
         runs[0] = self.run
-        closing = np.flatnonzero(np.diff(frames, prepend=before))
+        closing = where(steps_from(frames, before))
         out: list[Placed] = []
         evidence: dict[int, dict[str, Any]] = {}
         bases = np.concatenate([self.frame_base[None], totals[closing]])

@@ -7,6 +7,7 @@ import numpy as np
 from detectors.arrays import I64
 from detectors.features import NAMES
 from detectors.flow import Flow
+from detectors.kinds import ASKS
 from detectors.positions import SymbolFlow
 from schemas.events import Kind
 
@@ -45,7 +46,7 @@ class Totals:
         out[0, :-1] = self.sum
         inc = out[1:]
         inc[np.arange(n), _BY_KIND[flow.kind]] = 1
-        asks = (flow.kind == Kind.order) | (flow.kind == Kind.replace)
+        asks = ASKS[flow.kind]
         inc[:, INDEX["order_qty"]] = np.where(asks, flow.qty, 0)
         fill, hit = symbols.fill, symbols.aggressive
         inc[:, INDEX["fill_qty"]] = np.where(fill, flow.qty, 0)
