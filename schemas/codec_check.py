@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.codec_rules import INTEGERS, NEEDS_EITHER_ID, REQUIRED, STRINGS, Fault, Reason, explain
+from schemas.codec_rules import INTEGERS, NEEDS_EITHER_ID, PRICES, REQUIRED, STRINGS, Fault, Reason, explain
 from schemas.events import EVENT, FLAG_POSS_DUP, MESSAGE, VERSION, Kind, Phase, Side
-from schemas.units import PX9_MAX
+from schemas.units import PRICE9, PX9_MAX
 
 SIZE: Final = EVENT.itemsize
 HEADER: Final = np.array(MESSAGE.header, "<u2").view("<u8")[0]
@@ -67,7 +67,7 @@ def bad_rows(events: NDArray[Any]) -> NDArray[np.bool_]:
     for name, (low, high) in INTEGERS.items():
         column = words[:, _AT[name] // 8]
         bad |= (column - np.uint64(low) if low else column) > np.uint64(high - low)
-    for name in ("px", "bid", "ask"):
+    for name in PRICES:
         bad |= words[:, _AT[name] // 8] > np.uint64(PX9_MAX)  # a negative one reads as more than 2**63
     kind, side = np.ascontiguousarray(events["kind"]), np.ascontiguousarray(events["side"])
     bad |= _BAD_KIND[kind]
@@ -144,22 +144,22 @@ def _bad_text_rows(octets: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 def explain_row(event: np.void) -> Fault:
     """The reason and the sentence for a row that ``bad_rows`` marked."""
-    words: dict[str, Any] = {"v": VERSION, "kind": _word(Kind, int(event["kind"]))}
-    for name in STRINGS:
-        words[name] = bytes(event[name]).decode("latin-1")
-    for name in INTEGERS:
-        words[name] = int(event[name])
-    for name in ("px", "bid", "ask"):
-        words[name] = int(event[name]) / 1e9
-    words["side"] = _word(Side, int(event["side"])) if event["side"] else ""
-    words["phase"] = _word(Phase, int(event["phase"])) if event["phase"] else ""
+    row = dict(zip(EVENT.names or (), event.item(), strict=True))
+    words: dict[str, Any] = {name: row[name].decode("latin-1") for name in STRINGS}
+    words |= {name: row[name] for name in INTEGERS} | {name: row[name] / PRICE9 for name in PRICES}
+    words |= {"v": VERSION, "kind": _word(Kind, row["kind"])}
+    words["side"] = _word(Side, row["side"]) if row["side"] else ""
+    words["phase"] = _word(Phase, row["phase"]) if row["phase"] else ""
     fault = explain(words)
-    if fault is None and event["flags"] > FLAG_POSS_DUP:
-        fault = Reason.unknown_word, f"flags is {int(event['flags'])}; expected 0 or {FLAG_POSS_DUP} (poss_dup)"
+    if fault is None and row["flags"] > FLAG_POSS_DUP:
+        fault = Reason.unknown_word, f"flags is {row['flags']}; expected 0 or {FLAG_POSS_DUP} (poss_dup)"
     assert fault is not None, "bad_rows marked an event in which explain finds no fault"
     return fault
 
 
 def _word(codes: type[Kind] | type[Side] | type[Phase], code: int) -> str | int:
     """The wire word of a code, or the code itself if it has none."""
-    return codes(code).name if code in tuple(codes) else code
+    try:
+        return codes(code).name
+    except ValueError:
+        return code

@@ -47,7 +47,7 @@ def refused(*values: bytes | None) -> list[DeadLetter]:
         ({"seq": 1.5}, Reason.wrong_type, "seq is 1.5; expected an integer"),
         ({"ts": TS_NS_MIN - 1}, Reason.out_of_range, f"ts is {TS_NS_MIN - 1}; expected {TS_NS_MIN} to {TS_NS_MAX}"),
         ({"ts": TS_NS_MAX + 1}, Reason.out_of_range, f"ts is {TS_NS_MAX + 1}; expected"),
-        ({"qty": 0}, Reason.out_of_range, f"qty is 0; a order needs 1 to {QTY_MAX}"),
+        ({"qty": 0}, Reason.out_of_range, f"qty is 0; an order needs 1 to {QTY_MAX}"),
         ({"qty": -100}, Reason.out_of_range, f"qty is -100; expected 0 to {QTY_MAX}"),
         ({"qty": QTY_MAX + 1}, Reason.out_of_range, "qty is 1000000001; expected"),
         ({"qty": "100"}, Reason.wrong_type, "qty is '100'; expected an integer"),
@@ -58,14 +58,14 @@ def refused(*values: bytes | None) -> list[DeadLetter]:
         ({"ask": 1e300}, Reason.out_of_range, "ask is 1e+300; expected"),
         ({"side": "BUY"}, Reason.unknown_word, "side is 'BUY'; expected one of B, S, SS"),
         ({"side": 1}, Reason.unknown_word, "side is 1; expected one of B, S, SS"),
-        ({"side": ""}, Reason.missing_field, "side is missing or empty; a order needs it"),
+        ({"side": ""}, Reason.missing_field, "side is missing or empty; an order needs it"),
         (
             {"phase": "lunch"},
             Reason.unknown_word,
             "phase is 'lunch'; expected one of pre, open, cont, close, post, halt",
         ),
         ({"poss_dup": 1}, Reason.wrong_type, "poss_dup is 1; expected true or false"),
-        ({"server": ""}, Reason.missing_field, "server is missing or empty; a order needs it"),
+        ({"server": ""}, Reason.missing_field, "server is missing or empty; an order needs it"),
         ({"server": "R" * 17}, Reason.oversized_field, "server has 17 characters; expected at most 16"),
         ({"cl_ord_id": "x" * 25}, Reason.oversized_field, "cl_ord_id has 25 characters; expected at most 24"),
         ({"symbol": "x" * 13}, Reason.oversized_field, "symbol has 13 characters; expected at most 12"),
@@ -82,7 +82,7 @@ def test_reasons_in_json(change: Event, reason: Reason, sentence: str, good_orde
     event = {**good_order, **change}
     (letter,) = refused(msgspec.json.encode(event))
     assert letter.reason == reason
-    assert letter.detail.startswith(sentence.replace("a order", "an order"))
+    assert letter.detail.startswith(sentence)
     _, (refusal,) = from_dicts_tolerant([event])
     assert (refusal.reason, refusal.detail) == (reason, letter.detail)
 
