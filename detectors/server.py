@@ -1,7 +1,7 @@
 """Stage 1 for one server: filters repeats, keeps stream time, runs the detectors, closes frames."""
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,15 @@ COUNTERS = (
 _F = len(NAMES)
 
 
+class _Rows(NamedTuple):
+    """Closed frames: changes of the totals (m, k), feature values and scores as lists, totals at the end (m, k)."""
+
+    deltas: NDArray[np.float64]
+    values: list[list[float]]
+    scores: list[tuple[float, ...]]
+    totals: I64
+
+
 class ServerEngine:
     """State of one server. ``step`` is pure: no clock, no chance, no I/O, and batch cuts do not matter."""
 
@@ -46,6 +55,7 @@ class ServerEngine:
         self.children = Children(config.orders_max, config.parents_max)
         self.totals = Totals()
         self.detectors: list[Detector] = [make(config) for make in CATALOG]
+        self._names = tuple(d.name for d in self.detectors)
         self.novelty = Novelty(config.novelty)
         self.novel = Excursion(config.novelty.run_rows, self.novelty.quiet_ns)
         self.frame = -1
@@ -153,8 +163,7 @@ class ServerEngine:
         closing = where(steps_from(frames, before))
         out: list[Placed] = []
         evidence: dict[int, dict[str, Any]] = {}
-        bases = np.concatenate([self.frame_base[None], totals[closing]])
-        deltas = np.diff(bases, axis=0) * SCALE if len(closing) else bases[:0] * SCALE
+        rows = self._columns(totals, closing)
         run, quiet_from = self.run, self.novel.beyond_at + self.novelty.quiet_ns
         others = breaches - int(self.novel.open)
         for k, i in enumerate(closing.tolist()):
@@ -162,11 +171,11 @@ class ServerEngine:
             if run >= self.novelty.limit and i:
                 quiet_from = int(flow.t[i - 1]) + self.novelty.quiet_ns
             calm = int(others[i]) == 0 and int(flow.t[i]) > quiet_from
-            runs[i] = run = self.novelty.row(frame, deltas[k, :_F], calm)
+            runs[i] = run = self.novelty.row(frame, rows.deltas[k, :_F], calm)
             if run:
                 evidence[i] = self.novelty.evidence()
             self._count(int(places[i]))
-            out.append((int(places[i]), 0, self._row(context, i, frame, deltas[k], totals[i])))
+            out.append((int(places[i]), 0, self._row(context, i, frame, rows, k)))
         if len(closing):
             self.frame_base = totals[closing[-1]].copy()
         self.frame = int(frames[-1])
@@ -178,20 +187,25 @@ class ServerEngine:
             out.append((int(places[finding.index]), len(self.detectors) + 1, self._novelty(context, finding, evidence)))
         return out
 
-    def _row(self, context: Context, i: int, frame: int, values: NDArray[np.float64], totals: I64) -> FeatureRow:
-        """The row of a frame that event i closes."""
-        if i:
-            scores = {
-                d.name: round(int(d.values()[i - 1]) / d.excursion.limit, 4) for d in self.detectors
-            }  # fmt: skip
-        else:
-            scores = {d.name: round(r, 4) for d, r in zip(self.detectors, self.ratios, strict=True)}
+    def _columns(self, totals: I64, closing: I64) -> "_Rows":
+        """What the rows of the closed frames hold, worked out for all of them at once."""
+        bases = np.concatenate([self.frame_base[None], totals[closing]])
+        deltas = (bases[1:] - bases[:-1]) * SCALE
+        scores = []
+        for detector, carried in zip(self.detectors, self.ratios, strict=True):
+            ratio = detector.values()[closing - 1] / detector.excursion.limit
+            ratio[closing == 0] = carried
+            scores.append(ratio.round(4).tolist())
+        return _Rows(deltas, deltas[:, :_F].round(2).tolist(), list(zip(*scores, strict=True)), totals[closing])
+
+    def _row(self, context: Context, i: int, frame: int, rows: "_Rows", k: int) -> FeatureRow:
+        """The row of the k-th closed frame, which event i closes."""
+        scores = dict(zip(self._names, rows.scores[k], strict=True))
         bound = self.novelty.bound
         scores["novelty"] = round(self.novelty.distance / bound, 4) if bound else 0.0
-        loss = -int(totals[PROFIT])
-        per_s = round(-float(values[PROFIT]) * (S_NS // FRAME_NS), 2)
-        money = Money(usd(loss), per_s, usd(int(totals[GROSS])))
-        named = dict(zip(NAMES, [round(v, 2) for v in values[:_F].tolist()], strict=True))
+        per_s = round(-float(rows.deltas[k, PROFIT]) * (S_NS // FRAME_NS), 2)
+        money = Money(usd(-int(rows.totals[k, PROFIT])), per_s, usd(int(rows.totals[k, GROSS])))
+        named = dict(zip(NAMES, rows.values[k], strict=True))
         ts = (frame + 1) * FRAME_NS
         counters = {**self.counters, "events": self.counters["events"] + i}
         return FeatureRow(self.server, ts, frame, named, scores, context.flow.source(i), money, counters)
