@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from dashboards.board import DESK_URL, UIDS
 from dashboards.panels import DATASOURCE_UID, WINDOW, level, quantile, rate
-from dashboards.queries import STOPPED_STATES, limit_used, loss_per_s, time_to_limit
+from dashboards.queries import STOPPED_STATES, desk_age, limit_used, loss_per_s, time_to_limit
 from schemas import metrics as m
 
 FOLDER: Final = "Knightwatch"
@@ -98,7 +98,7 @@ _RUNAWAY: Final = (
 
 _BLIND: Final = (
     Alert(
-        "DeskSilent", "blind", "page", f"(time() - max({m.HEARTBEAT_TIME.name})) or vector(3600)", ">", 2, 0,
+        "DeskSilent", "blind", "page", f"{desk_age()} or vector(3600)", ">", 2, 1,
         "The halt desk has been silent for {{ $value | humanize }} s (3600: never heard): every gate closes by itself "
         "and trading stops until it is back.", "desk-silent", "pipeline",
     ),

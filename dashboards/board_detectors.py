@@ -67,7 +67,7 @@ def _breaches() -> tuple[Panel, ...]:
     )
     newest = table(
         "Newest breach of each detector", "In the detector's own unit (docs/detectors.md), with limit and baseline.",
-        "server", columns, w=14, h=9, sort="score / limit now",
+        {"server": 75, "detector": 130}, columns, w=14, h=9, sort="score / limit now",
         key_link=link("Open server ${__value.text}", SERVER_URL + "${__value.text}"),
     )  # fmt: skip
     firm = bars(

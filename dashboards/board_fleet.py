@@ -41,6 +41,7 @@ from dashboards.queries import (
     STOPPED_STATES,
     crossing,
     crossing_share,
+    desk_age,
     fanout,
     limit_used,
     loss_per_s,
@@ -71,8 +72,8 @@ def until_limit(expr: str, w: int = 3) -> Panel:
     text = "Distance of gross exposure to its limit, divided by its growth over 10 s. The nearest server counts."
     steps: Steps = ((None, VERMILLION), (60.0, ORANGE), (600.0, BLUE))
     return stat(
-        "Time to limit", text, Query(expr, "time to limit"), w=w, unit="s", steps=steps,
-        mappings=(beyond(HOUR_S, "over 1 h", BLUE),), defaults={"decimals": 0},
+        "Time to limit", text, Query(expr, "time to limit"), w=w, unit="s", steps=steps, spark=False,
+        mappings=(named({"0": ("passed", VERMILLION)}), beyond(HOUR_S, "over 1 h", BLUE)), defaults={"decimals": 0},
     )  # fmt: skip
 
 
@@ -80,9 +81,9 @@ def heartbeat(w: int = 3) -> Panel:
     """How old is what we see."""
     text = "Age of the desk's last heartbeat. Beyond 2 s every gate closes by itself, and this board is stale."
     steps: Steps = ((None, BLUE), (1.0, ORANGE), (2.0, VERMILLION))
-    query = Query(f"time() - max({m.HEARTBEAT_TIME.name})", "heartbeat age")
+    query = Query(desk_age(), "heartbeat age")
     return stat(
-        "Desk heartbeat", text, query, w=w, unit="s", steps=steps, defaults={"decimals": 1},
+        "Desk heartbeat", text, query, w=w, unit="s", steps=steps, spark=False, defaults={"decimals": 1},
         links=(runbook("desk-silent"),),
     )  # fmt: skip
 
@@ -94,14 +95,14 @@ def _headline() -> tuple[Panel, ...]:
     pending = Query(f"sum({level(m.GATES_PENDING, 'scope')})", "gates")
     return (
         stopped(6),
-        stat("Lost today", "Marked at the NBBO, all servers.", lost, unit="currencyUSD",
+        stat("Lost today", "All servers, marked at the NBBO.", lost, unit="currencyUSD",
              steps=((None, BLUE), (10_000.0, ORANGE), (100_000.0, VERMILLION))),
         stat("Loss per second", "What the flow of this moment costs each second.", second,
              unit="currencyUSD", steps=MONEY_STEPS),
-        stat("Waiting 1 min costs", "Loss per second times 60: the price of not deciding.", minute,
+        stat("Cost of 1 min", "Loss per second times 60: the price of not deciding.", minute,
              unit="currencyUSD", steps=tuple((v and v * 60, c) for v, c in MONEY_STEPS)),
         until_limit(f"min({time_to_limit()})"),
-        stat("Gates unconfirmed", "Gates that have not confirmed a halt. 0 means: nothing is working any more.",
+        stat("Gates pending", "Gates that have not confirmed a halt. 0 means: nothing is working any more.",
              pending, steps=COUNT_STEPS, defaults={"decimals": 0}, links=(runbook("gate-unconfirmed"),)),
         heartbeat(),
     )  # fmt: skip
@@ -113,23 +114,24 @@ def _who_differs() -> Panel:
     times_peers = f"{orders} / on () group_left () clamp_min({median(orders)}, 0.1)"
     drift = named({"0": ("as declared", CLEAR), "1": ("DIFFERS", VERMILLION)})
     columns = (
-        Column("worst score / limit", WORST, "none", 2, RATIO_CELL),
-        Column("orders/s", orders),
-        Column("× peers", times_peers, "none", 1, cell((3.0, ORANGE), (10.0, VERMILLION))),
-        Column("children/parent", fanout(), "short", 1, cell((50.0, ORANGE), (200.0, VERMILLION))),
-        Column("crossing", crossing_share(), "percentunit", 0, share),
-        Column("rejects", reject_share(), "percentunit", 0, cell((0.1, YELLOW), (0.3, ORANGE))),
-        Column("USD/s", level(m.LOSS_USD_PER_S), "currencyUSD", 0, bare(MONEY_STEPS)),
-        Column("of limit", limit_used(), "percentunit", 0, RATIO_CELL),
-        Column("build", level(m.NODE_DRIFT), "none", 0, cell((1.0, VERMILLION)), (drift,)),
+        Column("score", WORST, "none", 2, RATIO_CELL, width=75),
+        Column("orders/s", orders, width=80),
+        Column("× peers", times_peers, "none", 1, cell((3.0, ORANGE), (10.0, VERMILLION)), width=80),
+        Column("per parent", fanout(), "short", 1, cell((50.0, ORANGE), (200.0, VERMILLION)), width=95),
+        Column("crossing", crossing_share(), "percentunit", 0, share, width=85),
+        Column("rejects", reject_share(), "percentunit", 0, cell((0.1, YELLOW), (0.3, ORANGE)), width=75),
+        Column("USD/s", level(m.LOSS_USD_PER_S), "currencyUSD", 0, bare(MONEY_STEPS), width=80),
+        Column("of limit", limit_used(), "percentunit", 0, RATIO_CELL, width=80),
+        Column("build", level(m.NODE_DRIFT), "none", 0, cell((1.0, VERMILLION)), (drift,), width=115),
     )
     text = (
-        "One server a row, the worst on top. × peers: orders/s against the median of all servers. Crossing: share of "
-        "executions that bought at the ask or sold at the bid. Build: does the node run what was declared?"
+        "One server a row, the worst on top. Score: worst score / limit, 1 is the bound. × peers: orders/s against the "
+        "median of all servers. Per parent: children for each parent order. Crossing: share of executions that bought "
+        "at the ask or sold at the bid. Of limit: gross exposure. Build: does the node run what was declared?"
     )
     key_link = link("Open server ${__value.text}", SERVER_URL + "${__value.text}")
     return table(
-        "Who differs", text, "server", columns, w=15, h=9, sort="worst score / limit", key_link=key_link,
+        "Who differs", text, {"server": 75}, columns, w=16, h=10, sort="score", key_link=key_link,
         links=(runbook("who-differs"),),
     )  # fmt: skip
 
@@ -138,7 +140,7 @@ def scope_timeline(w: int = 24, h: int = 5) -> Panel:
     """State of every scope over time, in words and colours."""
     text = "ACTIVE, WARNED (blocks nothing), HALTING (blocked, gates confirming), HALTED (nothing working), RESUMING."
     return timeline(
-        "State of each scope", text, Query(scope_number(), "{{scope}}"), w=w, h=h, values="auto",
+        "State of each scope", text, Query(scope_number(), "{{scope}}", incident=True), w=w, h=h, values="auto",
         mappings=(STATE_MAPPING,), data_links=(EVIDENCE,), links=(runbook("server-halted"),),
     )  # fmt: skip
 
@@ -171,7 +173,7 @@ def _multiples() -> tuple[Section, ...]:
         return rate(m.SPREAD_BURN_USD, where=where)
 
     return (
-        Section("Orders per second", ((_multiple("orders/s", "Child orders sent." + peers, orders),),)),
+        Section("", ((_multiple("orders/s", "Child orders sent." + peers, orders),),)),
         Section(
             "Crossing: bought at the ask or sold at the bid, executions per second",
             ((_multiple("crossing/s", "Aggressive executions on both sides." + peers, crossing),),),
@@ -187,7 +189,7 @@ def build() -> Board:
     """The board that hangs on the wall."""
     worst = timeline(
         "Worst score against its limit", "Blue: quiet. Yellow from half, orange from 80 %, red at the bound.",
-        Query(WORST, "{{server}}"), w=9, h=9, steps=RATIO_STEPS, defaults={"decimals": 2}, data_links=(SERVER_LINK,),
+        Query(WORST, "{{server}}"), w=8, h=10, steps=RATIO_STEPS, defaults={"decimals": 2}, data_links=(SERVER_LINK,),
     )  # fmt: skip
     used = bars(
         "Gross exposure against limit", "Gross incl. working orders, as a share of the server's limit.",

@@ -49,14 +49,23 @@ def latency_by_stage(q: float, w: int = 12, h: int = 7) -> Panel:
 def _scopes() -> Panel:
     age = f"time() - {level(m.SCOPE_SINCE, 'scope')}"
     columns = (
-        Column("state", scope_number(), "none", 0, ((None, BLUE), (1.0, YELLOW)), (STATE_MAPPING,)),
-        Column("for", age, "s", 0),
-        Column("gates unconfirmed", level(m.GATES_PENDING, "scope"), "none", 0, cell((1.0, VERMILLION))),
-        Column("epoch", level(m.SCOPE_EPOCH, "scope"), "none", 0),
+        Column(
+            "state",
+            scope_number(),
+            "none",
+            0,
+            ((None, BLUE), (1.0, YELLOW)),
+            (STATE_MAPPING,),
+            incident=True,
+            width=120,
+        ),
+        Column("for", age, "s", 0, incident=True, width=100),
+        Column("gates pending", level(m.GATES_PENDING, "scope"), "none", 0, cell((1.0, VERMILLION)), width=150),
+        Column("epoch", level(m.SCOPE_EPOCH, "scope"), "none", 0, incident=True, width=80),
     )
     return table(
         "Every scope", "State, time in it, gates not confirmed, transitions so far. Click for the evidence.",
-        "scope", columns, w=13, h=9, sort="state", links=(runbook("server-halted"),),
+        {"scope": 170}, columns, w=13, h=9, sort="state", links=(runbook("server-halted"),),
         key_link=link("Evidence pack of ${__value.text}", "${desk}/evidence/${__value.text}", new_tab=True),
     )  # fmt: skip
 
@@ -106,9 +115,10 @@ def build() -> Board:
     oldest = Query(age, "oldest", incident=True)
     headline = (
         stopped(9),
-        stat("Gates unconfirmed", "0 means: nothing is working any more.", pending, w=4, steps=COUNT_STEPS,
+        stat("Gates pending", "0 means: nothing is working any more.", pending, w=4, steps=COUNT_STEPS,
              defaults={"decimals": 0}, links=(runbook("gate-unconfirmed"),)),
-        stat("Oldest halt", "How long the longest halt has stood.", oldest, w=4, unit="s", spark=False),
+        stat("Oldest halt", "How long the longest halt has stood.", oldest, w=4, unit="s", spark=False,
+             defaults={"decimals": 0}),
         stat("Loss per second", "Should be near zero soon after a halt.", Query(loss_per_s(), "per second"), w=4,
              unit="currencyUSD"),
         heartbeat(),

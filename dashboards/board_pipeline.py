@@ -7,7 +7,6 @@ from dashboards.board_fleet import COUNT_STEPS, heartbeat
 from dashboards.board_halts import latency_by_stage
 from dashboards.panels import (
     BLUE,
-    GREEN,
     GREY,
     ORANGE,
     PURPLE,
@@ -51,11 +50,11 @@ def _headline() -> tuple[Panel, ...]:
     return (
         heartbeat(4),
         stat("Canary came back", "Age of the newest probe halt that went the whole kill path and back.", canary, w=4,
-             unit="s", steps=AGE_STEPS, defaults={"decimals": 0}, links=(runbook("canary-late"),)),
+             unit="s", steps=AGE_STEPS, spark=False, defaults={"decimals": 0}, links=(runbook("canary-late"),)),
         stat("Lag", "Messages on the broker not yet processed.", lag, w=4, steps=LAG_STEPS,
              links=(runbook("consumer-lag"),)),
         stat("Oldest snapshot", "Age of the oldest partition snapshot: what a restart has to read again.", snapshot,
-             w=4, unit="s", steps=AGE_STEPS, defaults={"decimals": 0}),
+             w=4, unit="s", steps=AGE_STEPS, spark=False, defaults={"decimals": 0}),
         stat("Workers with load", "Workers that hold order flow partitions.", workers, w=4, defaults={"decimals": 0}),
         stat("Dead letters per second", "What could not be decoded.", letters, w=4, steps=COUNT_STEPS,
              links=(runbook("dead-letters"),)),
@@ -71,11 +70,11 @@ def _throughput() -> tuple[Panel, ...]:
     behind = Query(f"sum by (topic) ({level(m.LAG, PARTITION)})", "{{topic}}")
     lag = bars(
         "Lag by topic", "Messages not yet processed.", behind, w=8, h=7, unit="short", steps=LAG_STEPS,
-        top=None, links=(runbook("consumer-lag"),),
+        top=10_000.0, links=(runbook("consumer-lag"),),
     )  # fmt: skip
     queue = bars(
         "Waiting in the publishers", "Events a router has made and Kafka has not.",
-        Query(level(m.PUBLISH_QUEUE), "{{server}}"), w=8, h=7, unit="short", steps=LAG_STEPS, top=None,
+        Query(level(m.PUBLISH_QUEUE), "{{server}}"), w=8, h=7, unit="short", steps=LAG_STEPS, top=10_000.0,
     )  # fmt: skip
     return events, lag, queue
 
@@ -132,7 +131,7 @@ def _errors() -> tuple[Panel, ...]:
     late = bars(
         "Newest event of each server, age", "By the event's own stamp. A silent server grows.",
         Query(f"time() - {level(m.EVENT_TIME)}", "{{server}}"), w=6, h=7, unit="s",
-        steps=((None, BLUE), (5.0, ORANGE), (30.0, VERMILLION)), top=None, links=(runbook("server-silent"),),
+        steps=((None, BLUE), (5.0, ORANGE), (30.0, VERMILLION)), top=30.0, links=(runbook("server-silent"),),
     )  # fmt: skip
     return letters, inputs, failures, late
 
@@ -140,28 +139,30 @@ def _errors() -> tuple[Panel, ...]:
 def _nodes() -> tuple[Panel, ...]:
     columns = (
         Column(
-            "snapshot age",
+            "age",
             f"time() - {level(m.SNAPSHOT_TIME, PARTITION)}",
             "s",
             1,
             bare(AGE_STEPS),
+            width=90,
         ),
-        Column("snapshot size", level(m.SNAPSHOT_BYTES, PARTITION), "bytes", 1),
-        Column("lag", level(m.LAG, PARTITION), "short", 0, bare(LAG_STEPS)),
+        Column("size", level(m.SNAPSHOT_BYTES, PARTITION), "bytes", 1, width=100),
+        Column("lag", level(m.LAG, PARTITION), "short", 0, bare(LAG_STEPS), width=80),
     )
     partitions = table(
-        "Partitions", "Snapshot and lag of each.", "topic", columns, w=10, h=8, sort="snapshot age",
+        "Partitions", "Age and size of the newest snapshot, and the lag, of each.", 
+        {"topic": 110, "partition": 90}, columns, w=9, h=8, sort="age",
         links=(runbook("consumer-lag"),),
     )  # fmt: skip
     seen = bars(
         "Desk heartbeat as each gate sees it", "Beyond 2 s the gate is closed.",
-        Query(level(m.GATE_HEARTBEAT_AGE), "{{server}}"), w=7, unit="s",
-        steps=((None, BLUE), (1.0, ORANGE), (2.0, VERMILLION)), top=None, links=(runbook("desk-silent"),),
+        Query(level(m.GATE_HEARTBEAT_AGE), "{{server}}"), w=6, unit="s",
+        steps=((None, BLUE), (1.0, ORANGE), (2.0, VERMILLION)), top=2.0, links=(runbook("desk-silent"),),
     )  # fmt: skip
     reported = bars(
         "Last report of each node, age", "Nodes report their build and flags every second.",
-        Query(f"time() - {level(m.NODE_TIME)}", "{{server}}"), w=4, unit="s",
-        steps=((None, GREEN), (3.0, ORANGE), (10.0, VERMILLION)), top=None, links=(runbook("server-silent"),),
+        Query(f"time() - {level(m.NODE_TIME)}", "{{server}}"), w=6, unit="s",
+        steps=((None, BLUE), (3.0, ORANGE), (10.0, VERMILLION)), top=10.0, links=(runbook("server-silent"),),
     )  # fmt: skip
     version = stat(
         "Version", "What runs.", Query(f"sum by (version) ({select(m.BUILD_INFO)})", "{{version}}"), w=3, h=8,
@@ -174,7 +175,7 @@ def build() -> Board:
     """Health of the watchman itself."""
     taken = rate(m.EVENTS)
     share = bars(
-        "Events per second by server", "Who sends how much.", Query(taken, "{{server}}"), w=24, h=6, unit="short",
+        "Events per second by server", "Who sends how much.", Query(taken, "{{server}}"), w=24, h=8, unit="short",
         steps=((None, SKY),), top=None,
     )  # fmt: skip
     sections = (

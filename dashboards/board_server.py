@@ -33,7 +33,7 @@ from schemas import metrics as m
 
 
 def _headline() -> tuple[Panel, ...]:
-    state = Query(scope_number('scope=~"server:$server"'), "state")
+    state = Query(scope_number('scope=~"server:$server"'), "state", incident=True)
     worst = Query(f"max({level(m.SCORE_RATIO, where=ONE)})", "worst")
     lost = Query(level(m.LOSS_USD, where=ONE), "lost")
     second = Query(level(m.LOSS_USD_PER_S, where=ONE), "per second")
@@ -165,8 +165,8 @@ def _gate() -> tuple[Panel, ...]:
     column = Column("nodes", select(m.NODE_INFO, ONE), "none", 0)
     builds = table(
         "What it runs, what was declared", "A build that differs from the declared one is how 2012-08-01 began.",
-        "server", (column,), w=8, h=6, sort="server",
-        drop=("__name__", "instance", "job", "nodes"), links=(runbook("drift"),),
+        {"server": 75, "build": 0, "declared": 0}, (column,), w=8, h=6, sort="server",
+        drop=("__name__", "instance", "job", "Value"), links=(runbook("drift"),),
     )  # fmt: skip
     return reasons, inputs, builds
 

@@ -177,11 +177,11 @@ def quantile(q: float, metric: Metric, by: str, where: str = "") -> str:
 # --- kinds of panel ---------------------------------------------------------------------------------------------------
 
 
-def stat(title: str, text: str, query: Query, *, w: int = 3, h: int = 4, unit: str = "short", steps: Steps = PLAIN,
+def stat(title: str, text: str, query: Query, *, w: int = 3, h: int = 3, unit: str = "short", steps: Steps = PLAIN,
          mode: str = "value", spark: bool = True, **more: Any) -> Panel:  # fmt: skip
     """One number, large; its background takes the threshold's colour. ``mode`` "name" writes series names instead."""
     options = {
-        "colorMode": "background_solid" if len(steps) > 1 else "value",
+        "colorMode": "background" if len(steps) > 1 else "value",
         "graphMode": "area" if spark else "none",
         "justifyMode": "center",
         "orientation": "auto",
@@ -202,7 +202,7 @@ def series(title: str, text: str, queries: Sequence[Query], *, w: int = 12, h: i
         "axisBorderShow": False,
         "axisSoftMin": 0,
         "drawStyle": "line",
-        "fillOpacity": 8,
+        "fillOpacity": 8 if len(queries) == 1 else 0,
         "gradientMode": "none",
         "lineInterpolation": "linear",
         "lineWidth": 2,
@@ -223,7 +223,8 @@ def series(title: str, text: str, queries: Sequence[Query], *, w: int = 12, h: i
 
 def bars(title: str, text: str, query: Query, *, w: int = 8, h: int = 8, unit: str = "percentunit",
          steps: Steps = RATIO_STEPS, top: float | None = 1.25, **more: Any) -> Panel:  # fmt: skip
-    """One bar for each series with its value written, ordered by name; the threshold's colour tells who is beyond."""
+    """One bar for each series, named by the one label in the query's legend, with its value written; the threshold's
+    colour tells who is beyond. ``top`` ends the scale; None ends it at the largest."""
     options = {
         "displayMode": "basic",
         "minVizHeight": 14,
@@ -235,8 +236,13 @@ def bars(title: str, text: str, query: Query, *, w: int = 8, h: int = 8, unit: s
         "sizing": "auto",
         "valueMode": "color",
     }
-    bounds: dict[str, Any] = {"min": 0} if top is None else {"max": top, "min": 0}
-    return Panel("bargauge", title, text, (query,), w, h, unit, steps, options, defaults=bounds, **more)
+    label = query.legend.strip("{}")
+    shown: dict[str, Any] = {"displayName": f"${{__field.labels.{label}}}", "min": 0}
+    if top is not None:
+        shown["max"] = top
+    if unit in ("none", "percentunit"):
+        shown["decimals"] = 2 if unit == "none" else 0
+    return Panel("bargauge", title, text, (query,), w, h, unit, steps, options, defaults=shown, **more)
 
 
 def timeline(title: str, text: str, query: Query, *, w: int = 24, h: int = 7, unit: str = "short",
@@ -250,7 +256,9 @@ def timeline(title: str, text: str, query: Query, *, w: int = 24, h: int = 7, un
         "showValue": values,
         "tooltip": {"mode": "single", "sort": "none"},
     }
-    custom = {"fillOpacity": 85, "lineWidth": 0}
+    custom = {"fillOpacity": 95, "lineWidth": 0, "spanNulls": 5000}
+    if "mappings" in more:  # words and colours of a mapping show only where thresholds do not claim the colour
+        more["defaults"] = {"color": {"mode": "palette-classic"}, **more.get("defaults", {})}
     return Panel("state-timeline", title, text, (query,), w, h, unit, steps, options, custom, **more)
 
 
@@ -268,14 +276,13 @@ class Column:
     width: int = 0
 
 
-def table(title: str, text: str, key: str, columns: Sequence[Column], *, w: int, h: int, sort: str,
+def table(title: str, text: str, keys: Mapping[str, int], columns: Sequence[Column], *, w: int, h: int, sort: str,
           drop: Sequence[str] = (), key_link: Mapping[str, Any] | None = None, **more: Any) -> Panel:  # fmt: skip
-    """One row for each ``key`` (a label), one column for each query, the worst of ``sort`` on top.
-    A cell with thresholds is filled with their colour."""
-    order = {"Time": 0, key: 1} | {f"Value #{_ref(n)}": n + 2 for n in range(len(columns))}
-    renamed = {f"Value #{_ref(n)}": c.name for n, c in enumerate(columns)}
-    if len(columns) == 1:
-        renamed, order = {"Value": columns[0].name}, {"Time": 0, key: 1, "Value": 2}
+    """One row for each value of ``keys`` (labels, with their widths in px; 0: what is left), one column for each query,
+    the worst of ``sort`` on top. A cell with thresholds is filled with their colour. ``key_link`` hangs on the first key."""
+    values = ["Value"] if len(columns) == 1 else [f"Value #{_ref(n)}" for n in range(len(columns))]
+    order = {name: n for n, name in enumerate(("Time", *keys, *values))}
+    renamed = {value: column.name for value, column in zip(values, columns, strict=True)}
     organise = {
         "id": "organize",
         "options": {
@@ -284,11 +291,9 @@ def table(title: str, text: str, key: str, columns: Sequence[Column], *, w: int,
             "renameByName": renamed,
         },
     }
-    overrides = [_column(c) for c in columns]
+    overrides = [_column(c) for c in columns] + [_key(name, width) for name, width in keys.items()]
     if key_link:
-        overrides.append(
-            {"matcher": {"id": "byName", "options": key}, "properties": [{"id": "links", "value": [key_link]}]}
-        )
+        overrides[len(columns)]["properties"].append({"id": "links", "value": [key_link]})
     options = {
         "cellHeight": "sm",
         "footer": {"countRows": False, "fields": "", "reducer": ["sum"], "show": False},
@@ -301,6 +306,11 @@ def table(title: str, text: str, key: str, columns: Sequence[Column], *, w: int,
         "table", title, text, queries, w, h, "short", PLAIN, options, custom, overrides=tuple(overrides),
         transformations=({"id": "merge", "options": {}}, organise), **more,
     )  # fmt: skip
+
+
+def _key(name: str, width: int) -> dict[str, Any]:
+    properties: list[dict[str, Any]] = [{"id": "custom.width", "value": width}] if width else []
+    return {"matcher": {"id": "byName", "options": name}, "properties": properties}
 
 
 def _column(column: Column) -> dict[str, Any]:

@@ -28,8 +28,8 @@ def crossing_share(where: str = "") -> str:
 
 
 def reject_share(where: str = "") -> str:
-    """Rejects per order sent."""
-    return f"{rate(m.REJECTS, where=where)} / clamp_min({rate(m.ORDERS, where=where)}, 0.01)"
+    """Rejects per order sent; the floor of one order per second keeps it readable after a halt."""
+    return f"{rate(m.REJECTS, where=where)} / clamp_min({rate(m.ORDERS, where=where)}, 1)"
 
 
 def limit_used(where: str = "") -> str:
@@ -42,6 +42,11 @@ def time_to_limit(where: str = "") -> str:
     room = f"{level(m.GROSS_USD_LIMIT, where=where)} - {level(m.GROSS_USD, where=where)}"
     growth = f"max by (server) (deriv({select(m.GROSS_USD, where)}[10s]))"
     return f"clamp_min(clamp_max(({room}) / clamp_min({growth}, 0.01), {HOUR_S:.0f}), 0)"
+
+
+def desk_age() -> str:
+    """Seconds since the desk's last heartbeat, as of the scrape: the wait for the next scrape is not counted in."""
+    return f"max(timestamp({m.HEARTBEAT_TIME.name}) - {m.HEARTBEAT_TIME.name})"
 
 
 def loss_per_s() -> str:
