@@ -1,6 +1,8 @@
 """The main job on a real Kafka: workers as a user starts them, routers with gates, a runaway, a kill -9."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -10,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 from kafka import KafkaProducer
 
@@ -164,3 +167,29 @@ def test_the_demo_ends_with_its_summary_and_leaves_nothing_behind() -> None:
     assert found["orders_blocked"] > 0
     assert found["orders_after_confirmed"] == 0
     assert found["first_bad_ts"] < found["halt_ts"] <= found["confirmed_ts"]
+
+
+def test_ctrl_c_leaves_no_process_and_no_folder(tmp_path: Path) -> None:
+    """Interrupted while Kafka starts, and while everything runs."""
+    for seconds in (3.0, 10.0):
+        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        command = [sys.executable, "-m", "knightwatch", "demo", "--json"]
+        demo = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=_interruptible
+        )
+        time.sleep(seconds)
+        demo.send_signal(signal.SIGINT)
+        _, said = demo.communicate(timeout=30)
+        assert demo.returncode == 130, said[-2000:]
+        left = [
+            p.info
+            for p in psutil.process_iter(["pid", "cmdline"])
+            if str(tmp_path) in " ".join(p.info["cmdline"] or ())
+        ]
+        assert not left
+        assert not list(tmp_path.glob("knightwatch-*"))
+
+
+def _interruptible() -> None:
+    """A shell that starts jobs in the background lets them ignore SIGINT; a person's terminal does not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
