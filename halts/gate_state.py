@@ -7,7 +7,8 @@ of closed:
   that every older record has been applied. It keeps the gate open until ``fail_closed_after`` from its reception, and
   until its own tick ``ts`` plus ``fail_closed_after`` plus ``clock_skew_max`` by the local UTC clock, if that is first.
 * A record of a lower generation (a desk that was paused and woke as a second one) or of a lower epoch is ignored and
-  counted. At an equal epoch the stricter of two records stands: an operator's halt that meets a desk's warning wins.
+  counted. At an equal epoch the stricter of two records stands, of equals the later: an operator's halt that meets a
+  desk's warning wins, and the desk's own halt that meets an operator's is answered too.
 * HALTING and HALTED are latched: only RESUMING or ACTIVE of a newer epoch that names who ordered it opens the scope.
 * A value that does not decode closes the whole gate, also across reconnections, until a valid record that is not older
   stands under the same key. A key that is no scope can never carry one; there a tombstone releases.
@@ -126,6 +127,10 @@ def severity(record: HaltRecord) -> int:
 
 def _same(a: HaltRecord, b: HaltRecord) -> bool:
     return (a.halt_id, a.epoch, a.state, a.action) == (b.halt_id, b.epoch, b.state, b.action)
+
+
+def _strictness(record: HaltRecord) -> tuple[int, bool]:
+    return severity(record), latched(record)
 
 
 def latched(record: HaltRecord) -> bool:
@@ -280,10 +285,12 @@ class GateState:
         elif new.epoch < found.epoch:
             self.counters.stale_epoch += 1
             return None
-        elif new.epoch == found.epoch and severity(new) <= severity(found):
-            if _same(new, found):  # told again, perhaps with more money in it: no transition
-                self.undecodable.pop(name, None)
-                self.records[name], self._scopes = new, None
+        elif _same(new, found):  # told again, perhaps with more money in it: no transition
+            self.undecodable.pop(name, None)
+            self.records[name], self._scopes = new, None
+            self.counters.stale_epoch += 1
+            return None
+        elif new.epoch == found.epoch and _strictness(new) < _strictness(found):
             self.counters.stale_epoch += 1
             return None
         elif latched(found) and (new.state == "WARNED" or (not latched(new) and not new.by)):

@@ -247,13 +247,13 @@ class DeskClient:
             record = direct_halt(scope, reason, by, now, stands.epoch + 1 if stands else 1, self.state.generation)
             self._write(HALTS, scope, record)
 
-            def standing(written: HaltRecord = record) -> bool:
-                return (found := self.record(scope)) is not None and found.halt_id == written.halt_id
+            def standing() -> bool:
+                return (found := self.record(scope)) is not None and severity(found) == 3
 
             if self.follow(standing, 2.0):
                 with suppress(DeskError):  # the halt stands; what is missing is a line in an audit
                     self.say("halt", scope, f"{reason} (written to halts directly)", by)
-                return record
+                return self.record(scope) or record
         raise DeskError(
             f"{scope} is not halted: {DIRECT_ATTEMPTS} records were written to {self._name(HALTS)!r}, and newer ones "
             "of another writer stand above them; run 'knightwatch status', then halt again"

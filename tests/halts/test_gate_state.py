@@ -260,6 +260,12 @@ def test_at_an_equal_epoch_the_stricter_record_stands() -> None:
     assert log.halt(halt(scope="firm", state="HALTING", epoch=3, halt_id="direct")) is not None
     assert log.halt(halt(scope="firm", state="WARNED", epoch=3)) is None
     assert log.ask().halt_id == "direct"
+    assert log.halt(halt(scope="firm", state="HALTING", epoch=3, halt_id="desk")) is not None, (
+        "compaction keeps the last"
+    )
+    assert log.ask().halt_id == "desk"
+    log.halt(halt(scope="symbol:ABC", state="HALTING", action="reduce_only", epoch=1))
+    assert log.halt(halt(scope="symbol:ABC", state="RESUMING", epoch=1)) is None, "as strict, but it would unlatch"
 
 
 def test_a_latched_scope_is_not_opened_by_a_warning_by_nobody_or_by_a_tombstone() -> None:
