@@ -217,7 +217,8 @@ def alertmanager_config() -> dict[str, Any]:
 
 def grafana_rule(alert: Alert) -> dict[str, Any]:
     """One rule of Grafana's unified alerting: A is the value, C the threshold. No data is no alarm, except where the
-    expression itself answers for absence; an error is an alarm."""
+    expression itself answers for absence; an error is an alarm. Whether it is paused is for people to
+    say, so it is not written here."""
     a = {"datasource": {"type": "prometheus", "uid": DATASOURCE_UID}, "expr": alert.query, "instant": True,
          "intervalMs": 1000, "maxDataPoints": 43200, "range": False, "refId": "A"}  # fmt: skip
     evaluator = {"params": [alert.threshold], "type": "gt" if alert.op == ">" else "lt"}
@@ -239,7 +240,6 @@ def grafana_rule(alert: Alert) -> dict[str, Any]:
         "for": f"{alert.for_s}s",
         "annotations": _annotations(alert, summary),
         "labels": _labels(alert),
-        "isPaused": False,
     }
 
 

@@ -150,7 +150,7 @@ def _nodes() -> tuple[Panel, ...]:
         Column("lag", level(m.LAG, PARTITION), "short", 0, bare(LAG_STEPS), width=80),
     )
     partitions = table(
-        "Partitions", "Age and size of the newest snapshot, and the lag, of each.", 
+        "Partitions", "Age and size of the newest snapshot, and the lag, of each.",
         {"topic": 110, "partition": 90}, columns, w=9, h=8, sort="age",
         links=(runbook("consumer-lag"),),
     )  # fmt: skip

@@ -132,6 +132,8 @@ class Stub:
         elif uid not in self.rules:
             return 404, {"message": "could not find alert rule"}
         provenance = "" if "X-Disable-Provenance" in headers else "api"
+        if uid and self.rules[uid]["provenance"] == "api" and not provenance:
+            return 500, {"message": "cannot changed provenance from 'api' to ''"}
         self.rules[body["uid"]] = {"id": 1, "updated": "2026-11-01T00:00:00Z", **body, "provenance": provenance}
         return (201 if method == "POST" else 200), self.rules[body["uid"]]
 

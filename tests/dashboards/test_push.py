@@ -81,6 +81,13 @@ def test_only_what_differs_is_updated(stub: Stub, url: str) -> None:
     assert {one.did for one in push(Grafana(url, ADMIN), "http://elsewhere:9090")} == {"unchanged"}
 
 
+def test_a_rule_that_another_client_locked_is_updated_all_the_same(stub: Stub, url: str) -> None:
+    push(Grafana(url, ADMIN), PROMETHEUS)
+    stub.rules["kw-node-drift"] |= {"for": "99s", "provenance": "api"}
+    assert ("rule", "updated") in tally(push(Grafana(url, ADMIN), PROMETHEUS))
+    assert stub.rules["kw-node-drift"]["for"] == "15s"
+
+
 def test_what_is_provisioned_from_files_is_left(stub: Stub, url: str) -> None:
     push(Grafana(url, ADMIN), PROMETHEUS)
     stub.datasources[DATASOURCE_UID] |= {"readOnly": True, "url": "http://other"}
