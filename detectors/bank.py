@@ -9,7 +9,7 @@ from detectors.config import Stage1Config
 from detectors.intern import words
 from detectors.server import Placed, ServerEngine
 from detectors.snapshot import dump, from_bytes, load, to_bytes
-from schemas.events import Batch
+from schemas.events import Batch, take
 from schemas.records import Breach, FeatureRow
 
 _CHUNK = 8_192
@@ -67,7 +67,7 @@ class Stage1:
             engine = self.servers[name] = ServerEngine(name, self.config)
         part = batch
         if not all_of_it:
-            part = Batch(batch.topic, batch.partition, batch.events[at], batch.offsets[at], batch.items[at])
+            part = Batch(batch.topic, batch.partition, take(batch.events, at), batch.offsets[at], batch.items[at])
         return engine.step(part, at)
 
     def totals(self) -> dict[str, dict[str, int]]:

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from schemas.events import Batch
+from schemas.events import Batch, take
 from schemas.records import Declared, NodeState
 
 BATCH_ROWS: Final = 32_768
@@ -130,7 +130,8 @@ class Selection:
         for name, wanted in (("server", self.servers), ("symbol", self.symbols)):
             if wanted:
                 keep &= np.isin(batch.events[name], np.array(sorted(w.encode() for w in wanted)))
-        return Batch(batch.topic, batch.partition, batch.events[keep], batch.offsets[keep], batch.items[keep])
+        at = np.flatnonzero(keep)
+        return Batch(batch.topic, batch.partition, take(batch.events, at), batch.offsets[at], batch.items[at])
 
     def has_node(self, node: NodeRecord) -> bool:
         """Whether a record is in. What was declared earlier still holds, so ``from_ns`` lets it pass."""

@@ -20,7 +20,7 @@ from replay.partition import partition_of
 from replay.spool import Budget, Spool
 from schemas import arrow
 from schemas.codec import encode_sbe
-from schemas.events import Batch
+from schemas.events import Batch, take
 from schemas.topics import ORDERFLOW, PARTITIONS_DEFAULT
 
 PIECE_ROWS_MAX: Final = 131_072
@@ -150,8 +150,9 @@ class ParquetLog:
         """Batches by partition: the order holds within each partition only."""
         for where, batch in self._read(rows, findings):
             for partition in np.unique(where):
-                mine = where == partition
-                yield Batch(ORDERFLOW.name, int(partition), batch.events[mine], batch.offsets[mine], batch.items[mine])
+                mine = np.flatnonzero(where == partition)
+                events = take(batch.events, mine)
+                yield Batch(ORDERFLOW.name, int(partition), events, batch.offsets[mine], batch.items[mine])
 
     def _read(self, rows: int, findings: Findings) -> Iterator[tuple[NDArray[np.int64], Batch]]:
         """(partition of each row, rows) of consecutive pieces of the file."""
