@@ -77,9 +77,16 @@ def ack(d: Draft, a: Ack) -> None:
             ),
         )
     )
-    s = d.scope(a.scope)
-    if s.state == "HALTING" and all(g.status == "confirmed" for g in s.gates.values()):
-        _move(d, s, "HALTED", max(a.ts, s.ts_decided), s.gates)
+    _conclude(d, d.scope(a.scope))
+
+
+def _conclude(d: Draft, s: ScopeState) -> None:
+    """HALTED, if every gate concerned has confirmed. A desk that knew no node when it ordered the halt (it has just
+    started) first gives them the time in which each that lives is heard."""
+    if s.state != "HALTING" or not s.gates or any(g.status != "confirmed" for g in s.gates.values()):
+        return
+    if s.surveyed or d.now - s.halt_at >= d.config.node_alive_ms * MS_NS:
+        _move(d, s, "HALTED", max(s.ts_decided, *(g.confirmed_ts for g in s.gates.values())), s.gates)
 
 
 def _not_counting(s: ScopeState, gate: GateAck, a: Ack) -> str:
@@ -123,6 +130,7 @@ def time_passes(d: Draft, t: TimePasses) -> None:
         if s.closed:
             _silent_gates(d, s)
             _stale_request(d, s)
+            _conclude(d, d.scope(name))
         elif name in t.open_scopes:
             continue
         elif s.state == "WARNED" and d.now - s.touched_at >= d.config.warn_quiet_ms * MS_NS:

@@ -29,6 +29,6 @@ class Clock(Struct, frozen=True):
         return self.now >= self.beat_due
 
     def beaten(self) -> "Clock":
-        """After a heartbeat. The next is due on a grid of HEARTBEAT_MS, so that ticks that do not divide it even out."""
+        """After a heartbeat. The next is due on a grid of HEARTBEAT_MS, so that ticks off the grid even out."""
         every = HEARTBEAT_MS * MS_NS
         return Clock(self.ts, self.now, max(self.beat_due + every, self.now - self.now % every + every), self.beats + 1)

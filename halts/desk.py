@@ -97,7 +97,7 @@ class Snapshot(Struct, frozen=True):
 
 
 class Desk:
-    """The stage-2 engine: pure but for its own state. Outputs depend on the sequence of inputs alone, not on its cutting.
+    """The stage-2 engine: pure but for its own state. Outputs depend on the sequence of inputs, not on its cutting.
 
     config: the policy and the ledger. generation: of this desk; a tick of a higher one fences it (``fenced``: it takes
     in and emits nothing more). verify: checks a command's signature.
@@ -262,23 +262,27 @@ class Desk:
     def adopt(self, records: Iterable[HaltRecord], tail: AuditRecord | None = None) -> list[DeskOutput]:
         """Reconcile with what stands on ``halts``, before the first step (after ``restore`` or without a snapshot).
 
-        What is newer there is taken over, a latch here is never opened by it, epochs go on upward; what is newer here is
-        published again. tail: the last record on ``audit``; if the chain there is longer than the snapshot knew, it goes
-        on from there.
+        What is newer there is taken over, a latch here is never opened by it, epochs go on upward; what is newer here
+        is published again. tail: the last record on ``audit``; if the chain there is longer than the snapshot knew, it
+        goes on from there.
         """
         self._out = []
         if tail is not None and tail.n >= self._chain.n:
             self._chain = audit.after(tail)
-        for record in sorted(records, key=lambda r: (r.state == "ACTIVE", r.scope)):
-            if record.generation > self.generation:
-                self.fenced = True
-                return []
+        standing = {record.scope: record for record in records}
+        if any(record.generation > self.generation for record in standing.values()):
+            self.fenced = True
+            return []
+        self._input = [HALTS.name, 0, -1]
+        for name in self._ledger.live:
+            if name not in standing or standing[name].epoch < self._ledger.scope(name).epoch:
+                self._publish(name)
+        for record in sorted(standing.values(), key=lambda r: (r.state == "ACTIVE", r.scope)):
             own = self._ledger.scopes.get(record.scope)
-            self._input = ["halts", 0, -1]
-            if own is not None and own.epoch > record.epoch:
-                self._publish(record.scope)
-            else:
+            if own is None or own.epoch <= record.epoch:
                 self._apply(record)
+            elif own.state == "ACTIVE":
+                self._publish(record.scope)
         return self._out
 
     def snapshot(self) -> bytes:
@@ -303,8 +307,8 @@ class Desk:
     def restore(
         cls, config: DeskConfig, data: bytes, generation: int | None = None, verify: Verify | None = None
     ) -> "Desk":
-        """The desk of a snapshot. generation: of the new desk; None keeps that of the snapshot. ValueError if ``data`` is
-        no snapshot of this version."""
+        """The desk of a snapshot. generation: of the new desk; None keeps that of the snapshot. ValueError if ``data``
+        is no snapshot of this version."""
         try:
             state = msgspec.msgpack.decode(data, type=Snapshot)
         except msgspec.MsgspecError as error:

@@ -61,6 +61,7 @@ def _moved(state: LedgerState, event: Moved) -> LedgerState:
         touched_ts=event.ts_decided,
         touched_at=state.now,
         gates=event.gates,
+        surveyed=bool(event.gates) if orders_block else before.surveyed,
         request=before.request if event.state == "HALTED" else None,
     )
     return _put(state, after)

@@ -58,6 +58,8 @@ class ScopeState(Struct, frozen=True):
     touched_ts: int = 0
     touched_at: int = 0
     gates: dict[str, GateAck] = field(default_factory=dict)
+    surveyed: bool = True
+    """The gates concerned were known when the halt was ordered; if none was, nodes must first be given time to show."""
     request: Request | None = None
 
     @property
