@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -163,3 +164,13 @@ def test_provisioning_files_are_yaml_that_says_the_same() -> None:
 )
 def test_yaml_reads_back(value: dict[str, object]) -> None:
     assert pyyaml.safe_load(yaml(value, "heading\nof two lines")) == value
+
+
+def test_every_runbook_link_leads_to_a_chapter() -> None:
+    book = build.HERE.parent / "docs" / "runbook.md"
+    if not book.exists():
+        pytest.skip("docs/runbook.md is not written yet")
+    headings = [line.lstrip("#").strip() for line in book.read_text(encoding="utf-8").splitlines() if line[:1] == "#"]
+    chapters = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    panels = set(re.findall(r"runbook#([a-z-]+)", json.dumps([b.json() for b in boards.ALL])))
+    assert {a.anchor for a in alerts.ALL} | panels <= chapters
