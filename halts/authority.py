@@ -61,9 +61,9 @@ def _unauthorised(d: Draft, c: Command) -> str:
         return f"{c.scope} is {s.state}, not halted: there is nothing to {c.verb}"
     if c.halt_id and c.halt_id != s.halt_id:
         return f"it names halt {c.halt_id}, but {s.halt_id} stands on {c.scope}: read its state again"
-    if not s.halt_epoch <= c.epoch <= s.epoch:
+    if not s.resume_epoch <= c.epoch <= s.epoch:
         return (
-            f"stale: it answers epoch {c.epoch} of {c.scope}, which is halted since epoch {s.halt_epoch}: "
+            f"stale: it answers epoch {c.epoch} of {c.scope}, which is halted since epoch {s.resume_epoch}: "
             f"read its state again, then send epoch {s.epoch}"
         )
     return _unapproved(d, s, c) if c.verb == "approve" else _cooling(d, s) if _single(d, s) else ""

@@ -97,6 +97,7 @@ def _order_again(d: Draft, s: ScopeState) -> None:
             by=s.by or BY_DESK,
             reason=s.reason,
             gates=d.gates_of(s.scope, s.server),
+            again=True,
         )
     )
 

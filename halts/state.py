@@ -53,6 +53,8 @@ class ScopeState(Struct, frozen=True):
     by: str = ""
     reason: str = ""
     halt_epoch: int = 0
+    resume_epoch: int = 0
+    """The first epoch that a resume of this halt may name."""
     halt_ts: int = 0
     halt_at: int = 0
     touched_ts: int = 0
@@ -133,7 +135,8 @@ class Said(Struct, frozen=True):
 
 
 class Moved(Struct, frozen=True, tag=True):
-    """A transition. ``gates``: with which gates it stands afterwards."""
+    """A transition. ``gates``: with which gates it stands afterwards. ``again``: the same block ordered anew by a desk
+    that took over, so that what people said about it still holds."""
 
     scope: str
     state: State
@@ -147,6 +150,7 @@ class Moved(Struct, frozen=True, tag=True):
     by: str
     reason: str = ""
     gates: dict[str, GateAck] = field(default_factory=dict)
+    again: bool = False
 
 
 class CauseAdded(Struct, frozen=True, tag=True):
