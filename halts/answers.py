@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from halts.draft import Draft
 from halts.orders import AFTER_HALT_FLOW, BY_DESK, NO_ACK, distrust, flow_cause, widen
+from halts.policy import largest_money
 from halts.state import (
     NEVER,
     RANK,
@@ -119,7 +120,7 @@ def flow(d: Draft, f: Flow) -> None:
             continue
         evidence: dict[str, object] = {"orders": f.orders, "frame_ts": f.began_ts, "blocked_ts": gate.blocked_ts}
         cause = flow_cause(f.server, gate, f.began_ts, evidence, f.source)
-        distrust(d, s, f.server, cause, f.ts, f.money)
+        distrust(d, s, f.server, cause, f.ts, largest_money((s.money, f.money)))
 
 
 def time_passes(d: Draft, t: TimePasses) -> None:
@@ -148,8 +149,7 @@ def _silent_gates(d: Draft, s: ScopeState) -> None:
         waited_ns = gate.due_at - s.halt_at
         evidence: dict[str, object] = {"scope": s.scope, "servers": late, "waited_ms": waited_ns // MS_NS}
         limit_ms = float(d.config.ack_timeout_ms)
-        first = s.causes[0].first_event
-        cause = Cause(NO_ACK, waited_ns / MS_NS, limit_ms, 0.0, evidence, first)
+        cause = Cause(NO_ACK, waited_ns / MS_NS, limit_ms, 0.0, evidence, s.first_event)
         widen(d, d.scope(s.scope), server, cause, s.halt_ts + waited_ns, s.money)
 
 

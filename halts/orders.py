@@ -93,13 +93,14 @@ def widen(d: Draft, s: ScopeState, server: str, cause: Cause, ts_decided: int, m
     if kind == FIRM:
         _add_causes(d, s, (cause,))
         return
+    origin = [c for c in s.causes if c.detector not in (NO_ACK, AFTER_HALT_FLOW, WIDENING)][:1]
     target = scope("server", server) if kind != "server" and server else FIRM
     halt(
         d,
         Judgement(
             scope=target,
             level="halt",
-            causes=(cause, *s.causes[:1]),
+            causes=(cause, *origin),
             server=server,
             ts_event=s.ts_event,
             ts_decided=ts_decided,
@@ -182,7 +183,7 @@ def _widen_with_siblings(d: Draft, s: ScopeState) -> None:
         return
     evidence: dict[str, object] = {"scopes": siblings}
     count, bound = float(len(siblings)), float(d.config.siblings_to_widen)
-    cause = Cause(WIDENING, count, bound, 0.0, evidence, s.causes[0].first_event)
+    cause = Cause(WIDENING, count, bound, 0.0, evidence, s.first_event)
     widen(d, s, s.server, cause, s.ts_decided, s.money)
 
 

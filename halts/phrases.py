@@ -22,7 +22,7 @@ def number(x: Any) -> str:
         return str(x)
     if x != x or abs(x) >= 1e15:
         return "a huge number" if x == x else "no number"
-    return f"{round(x):,}" if x == round(x) or abs(x) >= 100 else f"{x:,.2f}"
+    return f"{round(x):,}" if x == round(x) or abs(x) >= 10 else f"{x:,.2f}"
 
 
 def usd(x: float) -> str:
@@ -75,7 +75,8 @@ def _conservation(c: Cause) -> str:
             return f"sent {_count(e, 'orders', 'order')} that no parent order asked for{value}"
         case "fan_out":
             return f"cut {parent} into {_count(e, 'orders', 'order')}{value}"
-    return f"sends out more than its parents asked for ({_count(e, 'orders', 'order')}{excess}){value}"
+    orders = f" with {_count(e, 'orders', 'order')}" if "orders" in e else ""
+    return f"sends out more than its parents asked for{orders}{excess}{value}"
 
 
 def _rate(c: Cause) -> str:
@@ -215,5 +216,5 @@ def clause(cause: Cause) -> str:
     phrase = PHRASES.get(cause.detector) or PHRASES.get(cause.detector.partition("_")[0], _unknown)
     try:
         return phrase(cause)
-    except (TypeError, ValueError, AttributeError):
+    except (TypeError, ValueError, AttributeError, ArithmeticError):
         return _unknown(cause)

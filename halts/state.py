@@ -6,6 +6,7 @@ from typing import Final
 from msgspec import Struct, field
 
 from schemas.records import Ack, AckStatus, Action, Cause, Command, FirstEvent, HaltRecord, Money, State
+from schemas.topics import HALTS
 
 CLOSED: Final = ("HALTING", "HALTED")
 NEVER: Final = 2**62
@@ -63,6 +64,11 @@ class ScopeState(Struct, frozen=True):
     surveyed: bool = True
     """The gates concerned were known when the halt was ordered; if none was, nodes must first be given time to show."""
     request: Request | None = None
+
+    @property
+    def first_event(self) -> FirstEvent:
+        """Where the trouble began; the record on ``halts`` for one that was adopted without a cause."""
+        return self.causes[0].first_event if self.causes else FirstEvent(HALTS.name, 0, 0, self.ts_event)
 
     @property
     def closed(self) -> bool:

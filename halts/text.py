@@ -11,6 +11,8 @@ from schemas.units import MS_NS, S_NS
 
 TEXT_MAX: Final = 280
 DAY_S: Final = 86_400
+OBEDIENCE: Final = ("no_ack", "after_halt_flow")
+"""Causes that are about obeying a halt, not about the flow that made it."""
 WHO: Final = {"server": "Router", "strategy": "Strategy", "account": "Account", "symbol": "Symbol"}
 
 
@@ -52,9 +54,9 @@ def _seen(s: ScopeState, lead: Cause) -> str:
     place = f" in {kind} {name}" if s.server and kind not in ("server", "firm") else ""
     others = [cause.detector for cause in s.causes[1:3]]
     also = f" ({' and '.join(others)} agree{'s' if len(others) == 1 else ''})" if others else ""
-    if lead.detector == "no_ack" and s.causes[1:]:
-        also = f", and {s.causes[1].detector} stands"
-    return f"{subject} {clause(lead)}{place}{also} since {clock(s.ts_event)} UTC"
+    if lead.detector in OBEDIENCE and others:
+        also = f" (halted for {others[0]})"
+    return f"{subject} {clause(lead)}{place}{also}, since {clock(s.ts_event)} UTC"
 
 
 def _money(money: Money) -> str:
@@ -84,7 +86,7 @@ def _advice(s: ScopeState) -> str:
     if s.state == "HALTED":
         stopped = "Stopped, nothing is working" if s.action != "reduce_only" else "Only reducing orders pass"
         return f"{stopped}: find the cause before you resume {subject}"
-    if waiting or (s.causes and s.causes[0].detector in ("no_ack", "after_halt_flow")):
+    if waiting or (s.causes and s.causes[0].detector in OBEDIENCE):
         culprit = waiting[0] if waiting else s.server
         return f"{does}: cut the sessions of {culprit or subject} at the venues now"
     return f"{does}: wait for HALTED, keep it off until the cause is known"
@@ -109,7 +111,8 @@ def _opening(s: ScopeState, closed_by: Sequence[str]) -> str:
 
 
 def _fit(head: str, money: str = "", advice: str = "") -> str:
-    """Head, money and advice as sentences within TEXT_MAX: the head is cut first, at a word; money and advice stay."""
+    """Head, money and advice as sentences on one line within TEXT_MAX. The head is cut, at a word; the rest stays."""
+    head = " ".join(head.split())
     tail = "".join(f" {part}." for part in (money, advice) if part)
     room = TEXT_MAX - len(tail) - 1
     if len(head) > room:
