@@ -9,9 +9,12 @@ from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
+from replay.journal import DeskLog
 from replay.log import BATCH_ROWS, Log, Selection
-from replay.merge import Stage1Like, Ticker, merged, node_streams, stage1_stream
-from schemas.records import Ack, Breach, Command, HaltRecord, Verdict, encode
+from replay.merge import Stage1Like, Ticker, Timed, merged, node_streams, stage1_stream
+from replay.recorded import RecordedLog
+from replay.timeline import Placed, Timeline
+from schemas.records import Ack, Breach, Command, HaltRecord, Tick, Verdict, encode
 from schemas.topics import HALTS, VERDICTS, Topic
 from schemas.units import S_NS
 
@@ -43,10 +46,11 @@ class DeskLike(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """Makers of the engines of one run. ``desk_input(topic, partition, offset, record)`` wraps an input of the desk."""
+    """Makers of the engines of one run: ``stage1(partition)``, ``desk(generation)``, and ``desk_input(topic, partition,
+    offset, record)``, which wraps an input of the desk."""
 
     stage1: Callable[[int], Stage1Like]
-    desk: Callable[[], DeskLike]
+    desk: Callable[[int], DeskLike]
     desk_input: Callable[[str, int, int, Verdict | Ack | Command], Any]
 
 
@@ -56,10 +60,11 @@ def _nothing(_: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Observers:
-    """Who watches a run. events: number just stepped; verdict: each input of the desk; output: each output."""
+    """Who watches a run. events: number just stepped; input: each record the desk
+    takes in; output: each it gives out."""
 
     events: Callable[[int], None] = _nothing
-    verdict: Callable[[Verdict], None] = _nothing
+    input: Callable[[Verdict | Ack | Command], None] = _nothing
     output: Callable[[DeskOutputLike], None] = _nothing
 
 
@@ -78,7 +83,11 @@ class Result:
 
 
 class Run:
-    """One offline run of one log. Use once."""
+    """One offline run of one log. Use once.
+
+    A recording that holds ``verdicts`` is run along its own timeline (``replay.timeline``), with the acks and commands
+    of the day; any other log, or with ``timeline`` False, by the rule of ``replay.merge`` and without gates.
+    """
 
     def __init__(
         self,
@@ -88,6 +97,7 @@ class Run:
         observers: Observers = Observers(),
         rows: int = BATCH_ROWS,
         desk_inputs: int = DESK_INPUTS,
+        timeline: bool = True,
     ) -> None:
         self._log = log
         self._engines = engines
@@ -95,43 +105,58 @@ class Run:
         self._see = observers
         self._rows = rows
         self._desk_inputs = desk_inputs
-        self._desk = engines.desk()
+        self._timeline = self._recorded_timeline() if timeline else None
+        self._desk = engines.desk(self._timeline.generation if self._timeline else 0)
         self._ticker = Ticker()
-        self._offset = 0
+        self._offsets: Counter[str] = Counter()
+        self._ticks = 0
         self._breaches = hashlib.sha256()
         self._outputs = hashlib.sha256()
         self.result = Result()
 
     def run(self) -> Result:
         """Work the whole log off. Cutting (``rows``, ``desk_inputs``) does not change the result."""
-        inputs = self._inputs(self._ticker.between(merged(self._streams())))
+        inputs = self._inputs(self._timeline.inputs() if self._timeline else self._merged())
         while part := list(islice(inputs, self._desk_inputs)):
             self._step(part)
-        self._trail()
+        if self._timeline is None:
+            self._trail()
+        self.result.ticks = self._ticks
         self.result.digest = hashlib.sha256(self._breaches.digest() + self._outputs.digest()).hexdigest()
         return self.result
 
-    def _streams(self) -> Iterable[Iterator[Any]]:
-        sources = self._log.sources()
+    def _recorded_timeline(self) -> Timeline | None:
+        log = self._log
+        if not isinstance(log, RecordedLog) or not log.partitions(VERDICTS.name):
+            return None
+        return Timeline(DeskLog(log), self._stage1_streams())
+
+    def _merged(self) -> Iterator[Placed]:
         nodes = [node for node in self._log.nodes() if self._selection.has_node(node)]
-        streams = [
-            stage1_stream(s, self._engines.stage1(s.partition), self._selection, self._count, self._rows)
-            for s in sources
-        ]
-        return [*streams, *node_streams(nodes)]
+        streams = [*self._stage1_streams().values(), *node_streams(nodes)]
+        for verdict in self._ticker.between(merged(streams)):
+            yield VERDICTS.name, verdict
+
+    def _stage1_streams(self) -> dict[int, Iterator[Timed]]:
+        make = self._engines.stage1
+        return {
+            source.partition: stage1_stream(source, make(source.partition), self._selection, self._count, self._rows)
+            for source in self._log.sources()
+        }
 
     def _count(self, events: int) -> None:
         self.result.events += events
         self._see.events(events)
 
-    def _inputs(self, verdicts: Iterable[Verdict]) -> Iterator[Any]:
-        for verdict in verdicts:
-            if isinstance(verdict, Breach):
-                self.result.verdicts[verdict.detector] += 1
-                self._breaches.update(encode(verdict))
-            self._see.verdict(verdict)
-            yield self._engines.desk_input(VERDICTS.name, 0, self._offset, verdict)
-            self._offset += 1
+    def _inputs(self, placed: Iterable[Placed]) -> Iterator[Any]:
+        for topic, record in placed:
+            if isinstance(record, Breach):
+                self.result.verdicts[record.detector] += 1
+                self._breaches.update(encode(record))
+            self._ticks += isinstance(record, Tick)
+            self._see.input(record)
+            yield self._engines.desk_input(topic, 0, self._offsets[topic], record)
+            self._offsets[topic] += 1
 
     def _step(self, inputs: list[Any]) -> None:
         for output in self._desk.step(inputs):
@@ -142,7 +167,7 @@ class Run:
 
     def _trail(self) -> None:
         """Ticks after the last record, as live, until nothing is due any more."""
-        if not self._offset:
+        if not self._ticker.ticks:
             return
         end = self._ticker.next_ns + TRAILING_NS_MAX
         while self._desk.waiting():
@@ -150,5 +175,4 @@ class Run:
                 seconds = TRAILING_NS_MAX // S_NS
                 self.result.warnings.append(f"the desk still waits for something {seconds} s after the end of the log")
                 break
-            self._step(list(self._inputs([self._ticker.tick()])))
-        self.result.ticks = self._ticker.ticks
+            self._step(list(self._inputs([(VERDICTS.name, self._ticker.tick())])))

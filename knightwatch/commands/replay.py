@@ -58,7 +58,7 @@ def _offline(opened: Any, settings: Any, chosen: Any, quiet: bool) -> dict[str, 
 
     engines = Engines(
         stage1=lambda partition: Stage1(settings.stage1, ORDERFLOW.name, partition),
-        desk=lambda: Desk(settings.desk),
+        desk=lambda generation: Desk(settings.desk, generation),
         desk_input=DeskInput,
     )
     columns = ("replay", BarColumn(), MofNCompleteColumn(), "events", TimeRemainingColumn())

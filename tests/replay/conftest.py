@@ -134,4 +134,4 @@ def orders() -> Callable[..., NDArray[Any]]:
 @pytest.fixture
 def engines() -> Engines:
     """The small engines above."""
-    return Engines(FrameStage1, FirstBreachDesk, Given)
+    return Engines(FrameStage1, lambda generation: FirstBreachDesk(), Given)

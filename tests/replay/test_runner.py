@@ -49,7 +49,7 @@ def test_parquet_and_text_give_the_same(tmp_path: Path, engines: Engines) -> Non
 
 def test_order_of_the_desk_s_inputs(path: Path, engines: Engines) -> None:
     desk = FirstBreachDesk()
-    result_of(NdjsonLog(path), Engines(engines.stage1, lambda: desk, engines.desk_input))
+    result_of(NdjsonLog(path), Engines(engines.stage1, lambda generation: desk, engines.desk_input))
     records = [given.record for given in desk.taken]
     assert [given.offset for given in desk.taken] == list(range(len(records)))
     ticks = [r.ts for r in records if isinstance(r, Tick)]
@@ -66,7 +66,7 @@ def test_order_of_the_desk_s_inputs(path: Path, engines: Engines) -> None:
 def test_selection(path: Path, engines: Engines) -> None:
     some = Selection(from_ns=T0 + 10**9, to_ns=T0 + 5 * 10**9, servers=frozenset({"R1", "R2"}))
     seen: list[Any] = []
-    result = result_of(NdjsonLog(path), engines, selection=some, observers=Observers(verdict=seen.append))
+    result = result_of(NdjsonLog(path), engines, selection=some, observers=Observers(input=seen.append))
     wanted = [e for e in event_dicts(600, servers=5) if T0 + 10**9 <= e["ts"] < T0 + 5 * 10**9]
     assert result.events == sum(e["server"] in ("R1", "R2") for e in wanted)
     assert {r.server for r in seen if isinstance(r, Breach | FeatureRow)} == {"R1", "R2"}
@@ -88,7 +88,7 @@ class StuckDesk(FirstBreachDesk):
 
 
 def test_trailing_ticks_end(path: Path, engines: Engines) -> None:
-    result = result_of(NdjsonLog(path), Engines(engines.stage1, StuckDesk, engines.desk_input))
+    result = result_of(NdjsonLog(path), Engines(engines.stage1, lambda generation: StuckDesk(), engines.desk_input))
     assert result.warnings == ["the desk still waits for something 30 s after the end of the log"]
 
 
