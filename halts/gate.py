@@ -212,14 +212,12 @@ class HaltGate:
                 try:
                     self._session()
                 except Exception as e:  # whatever the client throws, the answer is: closed, and connect again
-                    log.warning(
-                        "gate of %s lost halts (%s: %s); closed until it is back", self.server, type(e).__name__, e
-                    )
+                    level = logging.INFO if failures else logging.WARNING
+                    said = "gate of %s lost halts (%s: %s); closed until it is back"
+                    log.log(level, said, self.server, type(e).__name__, e)
                     self._state.counters.connection_failures += 1
                 failures = 0 if self._state.counters.connections > before else failures + 1
-                self._state.lost()
                 self._outbox.unsent()
-                self._swap()
                 self._work(None)
                 self._notify()
                 self._stop.wait(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
@@ -247,6 +245,8 @@ class HaltGate:
                     self._swap()
                 self._notify()
         finally:
+            self._state.lost()
+            self._swap()
             link.close()
 
     def _take(self, records: list[Raw]) -> None:

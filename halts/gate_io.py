@@ -110,13 +110,22 @@ class Link:
 
     def renew_producer(self) -> None:
         """An idempotent producer that has lost a batch may never send again; a new one does."""
-        self._producer.close(timeout=0)
+        self._close_producer(SEND_BLOCK_MS / 1000)
         self._producer = KafkaProducer(**self._producer_config)
 
     def close(self) -> None:
-        """Give up both clients within about a second, whatever the broker does."""
-        self._producer.close(timeout=REQUEST_MS / 1000)
-        self._consumer.close(autocommit=False, timeout_ms=REQUEST_MS)
+        """Give up both clients within a few seconds, whatever the broker does."""
+        try:
+            self._close_producer(DELIVERY_MS / 1000 + 0.5)
+        finally:
+            self._consumer.close(autocommit=False, timeout_ms=REQUEST_MS)
+
+    def _close_producer(self, timeout_s: float) -> None:
+        """kafka-python flushes first, and gives up closing when the flush times out; a batch lives ``DELIVERY_MS``."""
+        try:
+            self._producer.close(timeout=timeout_s)
+        except KafkaError as e:
+            log.warning("acks in the client's buffer were not delivered (%s); the outbox still has them", e)
 
 
 @dataclass(slots=True)

@@ -121,7 +121,8 @@ class DeskClient:
         """Give up the connections."""
         self._consumer.close(autocommit=False, timeout_ms=1_000)
         if self._producer is not None:
-            self._producer.close(timeout=1)
+            with suppress(KafkaError):  # what was not delivered has been told
+                self._producer.close(timeout=1)
 
     # --- reading --------------------------------------------------------------------------------------------------
 

@@ -8,9 +8,12 @@ import getpass
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
+
+from knightwatch.config import load
 
 if TYPE_CHECKING:
     from knightwatch.desk_client import DeskClient
@@ -19,12 +22,12 @@ if TYPE_CHECKING:
 Scope = Annotated[str, typer.Argument(help="server:NAME, strategy:NAME, account:NAME, symbol:NAME or firm.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, in words; goes to the audit.")]
 By = Annotated[str, typer.Option("--by", help="Your name; the login name otherwise.")]
-Bootstrap = Annotated[str, typer.Option("--bootstrap", help="Kafka: host:port[,host:port].")]
-Prefix = Annotated[str, typer.Option("--prefix", help="Prefix of the topics.")]
+Bootstrap = Annotated[str | None, typer.Option("--bootstrap", help="Kafka as HOST:PORT[,HOST:PORT...].")]
+Prefix = Annotated[str | None, typer.Option("--prefix", help="Put before the name of every topic.")]
+Config = Annotated[Path | None, typer.Option("--config", help="Configuration file (TOML); defaults otherwise.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the effect.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
-LOCAL: Final = "127.0.0.1:9092"
 WAIT_S: Final = 5.0
 GATES_S: Final = 2.0
 """Longest wait for the gates' answers once a halt stands."""
@@ -36,9 +39,9 @@ def register(app: typer.Typer) -> None:
         app.command(command.__name__)(command)
 
 
-def status(bootstrap: Bootstrap = LOCAL, prefix: Prefix = "", as_json: Json = False) -> None:
+def status(bootstrap: Bootstrap = None, prefix: Prefix = None, config: Config = None, as_json: Json = False) -> None:
     """The state of every scope, and whether the desk is alive. Needs Kafka, and no worker."""
-    with _client(bootstrap, prefix) as client:
+    with _client(bootstrap, prefix, config) as client:
         found = _status(client)
     _print(found, as_json, _status_text)
 
@@ -50,14 +53,15 @@ def halt(
     direct: Annotated[
         bool, typer.Option("--direct", help="Write the halt to `halts` yourself: for when no desk is alive.")
     ] = False,
-    bootstrap: Bootstrap = LOCAL,
-    prefix: Prefix = "",
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    config: Config = None,
     timeout: Timeout = WAIT_S,
     as_json: Json = False,
 ) -> None:
     """Halt SCOPE: nothing is sent any more, working orders are cancelled. Stays so until an authorised resume."""
     who = _checked(scope, reason, by)
-    with _client(bootstrap, prefix) as client:
+    with _client(bootstrap, prefix, config) as client:
         started = time.time_ns()
         if direct:
             record: HaltRecord | None = client.halt_directly(scope, reason, who)
@@ -73,15 +77,16 @@ def resume(
     scope: Scope,
     reason: Reason,
     by: By = "",
-    bootstrap: Bootstrap = LOCAL,
-    prefix: Prefix = "",
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    config: Config = None,
     timeout: Timeout = WAIT_S,
     as_json: Json = False,
 ) -> None:
     """Ask for halted SCOPE to reopen, in stages: first orders that reduce a position. Firm and servers need a second
     person, who approves. It does not send anything, nor undo what was cancelled."""
     who = _checked(scope, reason, by)
-    with _client(bootstrap, prefix) as client:
+    with _client(bootstrap, prefix, config) as client:
         _must_be_halted(client, scope)
         started = time.time_ns()
         command = client.say("resume", scope, reason, who)
@@ -94,13 +99,14 @@ def approve(
     request: Annotated[str, typer.Argument(help="The scope whose resume you agree to, or the id of the request.")],
     reason: Reason,
     by: By = "",
-    bootstrap: Bootstrap = LOCAL,
-    prefix: Prefix = "",
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    config: Config = None,
     timeout: Timeout = WAIT_S,
     as_json: Json = False,
 ) -> None:
     """Agree, as a second person, to a resume that was asked for."""
-    with _client(bootstrap, prefix) as client:
+    with _client(bootstrap, prefix, config) as client:
         asked = client.commands.get(request) or client.open_request(request)
         if asked is None or asked.verb != "resume":
             _fail(f"there is no resume to approve under {request!r}; 'knightwatch status' lists those that are open")
@@ -117,8 +123,9 @@ def drill(
     scope: Scope,
     reason: Reason = "drill",
     by: By = "",
-    bootstrap: Bootstrap = LOCAL,
-    prefix: Prefix = "",
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    config: Config = None,
     timeout: Timeout = WAIT_S,
     as_json: Json = False,
 ) -> None:
@@ -127,7 +134,7 @@ def drill(
     The halt is real: orders are blocked and cancelled, and it stays until it is resumed.
     """
     who = _checked(scope, reason, by)
-    with _client(bootstrap, prefix) as client:
+    with _client(bootstrap, prefix, config) as client:
         stands = client.record(scope)
         if stands is not None and stands.state in ("HALTING", "HALTED"):
             _fail(f"{scope} is {stands.state} (halt {stands.halt_id}): a drill needs a scope that is not halted")
@@ -141,10 +148,16 @@ def drill(
 # --- what they share --------------------------------------------------------------------------------------------------
 
 
-def _client(bootstrap: str, prefix: str) -> "DeskClient":
+def _client(bootstrap: str | None, prefix: str | None, config: Path | None) -> "DeskClient":
     from knightwatch.desk_client import DeskClient
 
-    return DeskClient(bootstrap, prefix)
+    found = load(config, bootstrap=bootstrap, prefix=prefix)
+    return DeskClient(
+        found.kafka.bootstrap,
+        found.kafka.prefix,
+        fail_closed_after_ms=found.gate.fail_closed_after_ms,
+        clock_skew_ms_max=found.gate.clock_skew_ms_max,
+    )
 
 
 def _fail(message: str) -> NoReturn:

@@ -13,12 +13,12 @@ from kafka.errors import KafkaError
 
 from halts.gate import HaltGate
 from schemas.records import Ack, HaltRecord, Heartbeat, Money, decode, encode
-from schemas.topics import ACKS, ALL, COMMANDS, HALTS, HEARTBEAT_KEY, partition_count, topic_name
+from schemas.topics import ACKS, AUDIT, COMMANDS, HALTS, HEARTBEAT_KEY, partition_count, topic_name
 
 
 def make_topics(bootstrap: str, prefix: str) -> None:
     admin = KafkaAdminClient(bootstrap_servers=bootstrap)
-    wanted = [t for t in ALL if t in (HALTS, ACKS, COMMANDS)]
+    wanted = (HALTS, ACKS, COMMANDS, AUDIT)
     admin.create_topics(
         [NewTopic(topic_name(t, prefix), partition_count(t), 1, topic_configs=t.config()) for t in wanted]
     )
@@ -31,7 +31,9 @@ class FakeDesk:
     def __init__(self, bootstrap: str, prefix: str, generation: int = 1) -> None:
         self.bootstrap, self.prefix, self.generation = bootstrap, prefix, generation
         self.halts = topic_name(HALTS, prefix)
-        self.producer = KafkaProducer(bootstrap_servers=bootstrap, acks="all", linger_ms=0, max_block_ms=500)
+        self.producer = KafkaProducer(
+            bootstrap_servers=bootstrap, acks="all", linger_ms=0, max_block_ms=500, reconnect_backoff_max_ms=500
+        )
         self.beating = threading.Event()
         self.epochs: dict[str, int] = {}
         self._stop = threading.Event()
@@ -57,7 +59,7 @@ class FakeDesk:
             "generation": self.generation,
         }  # fmt: skip
         record = HaltRecord(scope=scope, state=state, **(fields | other))  # type: ignore[arg-type]
-        self.put(scope, encode(record)).get(5)
+        self.put(scope, encode(record)).get(30)
         return record
 
     def acks(self, n: int, timeout_s: float = 10.0) -> list[Ack]:
@@ -77,7 +79,8 @@ class FakeDesk:
     def close(self) -> None:
         self._stop.set()
         self._thread.join(5)
-        self.producer.close(timeout=1)
+        with contextlib.suppress(KafkaError):
+            self.producer.close(timeout=5)
 
 
 @pytest.fixture
