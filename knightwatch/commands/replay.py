@@ -2,6 +2,8 @@
 
 import json
 import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,51 +24,78 @@ def replay(
     bootstrap: str | None = typer.Option(None, help="Kafka as HOST:PORT, with --into-kafka."),
     prefix: str | None = typer.Option(None, help="Put before the name of every topic, with --into-kafka."),
     config: Path | None = typer.Option(None, help="Configuration file (TOML); defaults otherwise."),
-    begin: int | None = typer.Option(None, "--from", help="Leave out events before this time (ns UTC)."),
-    end: int | None = typer.Option(None, "--to", help="Leave out events from this time on (ns UTC)."),
+    begin: str | None = typer.Option(None, "--from", help="Leave out events before this time (ISO 8601, or ns UTC)."),
+    end: str | None = typer.Option(None, "--to", help="Leave out events from this time on."),
     server: list[str] = typer.Option([], help="Only these servers; may be given several times."),
     symbol: list[str] = typer.Option([], help="Only these symbols; may be given several times."),
     stop_on_bad_line: bool = typer.Option(False, help="Stop at the first line that cannot be used."),
+    timeline: bool = typer.Option(
+        True, help="Of a recording, keep the moments, acks and commands of the day (--no-timeline: events only)."
+    ),
+    out: Path | None = typer.Option(None, help="Folder to write verdicts.ndjson, halts.ndjson, audit.ndjson to."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
-    """Replay LOG offline at full speed and print its halts; the same log gives the same output, byte for byte."""
+    """Replay LOG offline at full speed and print its halts; the same log gives the same halts, byte for byte.
+
+    `seconds` is the time it took. `digest` covers every breach, halt and audit record: equal digests, equal runs.
+    """
     from replay.log import Selection
     from replay.open import open_log
 
     settings = load(config, bootstrap=bootstrap, prefix=prefix)
-    chosen = Selection(begin, end, frozenset(server), frozenset(symbol))
+    chosen = Selection(time_ns(begin), time_ns(end), frozenset(server), frozenset(symbol))
     opened = open_log(log, settings.kafka.partitions, stop_on_bad_line)
     if into_kafka:
-        from replay.feed import feed
-
-        sent = feed(opened, settings.kafka.bootstrap, settings.kafka.prefix, speed)
-        typer.echo(json.dumps({"records": sent}) if as_json else f"{sent:,} records into {settings.kafka.bootstrap}")
+        _into_kafka(opened, settings, speed, chosen, as_json)
         return
-    document = _offline(opened, settings, chosen, as_json)
+    document = _offline(opened, settings, chosen, timeline, out, as_json)
     typer.echo(json.dumps(document) if as_json else _text(document))
 
 
-def _offline(opened: Any, settings: Any, chosen: Any, quiet: bool) -> dict[str, Any]:
+def time_ns(text: str | None) -> int | None:
+    """ns UTC from digits or an ISO 8601 time (without a zone it is UTC). ValueError says what was found."""
+    if text is None:
+        return None
+    if text.isdigit():
+        return int(text)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(
+            f"time {text!r}; expected ISO 8601 (2012-08-01T13:30:00Z) or nanoseconds since 1970"
+        ) from error
+    found = found if found.tzinfo else found.replace(tzinfo=UTC)
+    return int(found.timestamp()) * 1_000_000_000 + found.microsecond * 1_000
+
+
+def _into_kafka(opened: Any, settings: Any, speed: float, chosen: Any, as_json: bool) -> None:
+    from knightwatch.commands.progress import events_bar
+    from replay.feed import feed
+
+    if chosen:
+        raise ValueError("--from, --to, --server and --symbol select events of an offline replay; leave them out here")
+    kafka = settings.kafka
+    with events_bar("into Kafka", sum(source.rows for source in opened.sources()), as_json) as advance:
+        sent = feed(opened, kafka.bootstrap, kafka.prefix, speed, advance)
+    typer.echo(json.dumps({"records": sent}) if as_json else f"{sent:,} records into {kafka.bootstrap}")
+
+
+def _offline(opened: Any, settings: Any, chosen: Any, timeline: bool, out: Path | None, quiet: bool) -> dict[str, Any]:
     import msgspec
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from detectors.bank import Stage1
-    from halts.desk import Desk, DeskInput
-    from replay.runner import Engines, Observers, Run
-    from schemas.topics import ORDERFLOW
+    from knightwatch.commands.progress import events_bar
+    from replay.engines import live_engines
+    from replay.output import OutputFiles
+    from replay.runner import Observers, Run
 
-    engines = Engines(
-        stage1=lambda partition: Stage1(settings.stage1, ORDERFLOW.name, partition),
-        desk=lambda generation: Desk(settings.desk, generation),
-        desk_input=DeskInput,
-    )
-    columns = ("replay", BarColumn(), MofNCompleteColumn(), "events", TimeRemainingColumn())
     begun = time.perf_counter()
-    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
-        task = bar.add_task("replay", total=sum(source.rows for source in opened.sources()))
-        run = Run(opened, engines, chosen, Observers(events=lambda n: bar.advance(task, n)))
-        result = run.run()
+    with ExitStack() as stack:
+        total = sum(source.rows for source in opened.sources())
+        observers = Observers(events=stack.enter_context(events_bar("replay", total, quiet)))
+        if out is not None:
+            observers = stack.enter_context(OutputFiles(out)).observers(observers)
+        engines = live_engines(settings.stage1, settings.desk)
+        result = Run(opened, engines, chosen, observers, timeline=timeline).run()
     findings = opened.findings
     return {
         "events": result.events,
@@ -76,7 +105,7 @@ def _offline(opened: Any, settings: Any, chosen: Any, quiet: bool) -> dict[str, 
         "digest": result.digest,
         "refused": dict(findings.refused),
         "bad_lines": findings.bad_lines,
-        "bad_lines_first": [msgspec.to_builtins(line) for line in findings.bad_lines_first],
+        "bad_lines_first": [{"number": line.number, "reason": line.reason} for line in findings.bad_lines_first],
         "warnings": [*findings.warnings, *result.warnings],
     }
 
@@ -86,6 +115,8 @@ def _text(document: dict[str, Any]) -> str:
     lines = [f"{document['events']:,} events in {document['seconds']:.2f} s ({rate:,.0f} a second)"]
     lines += [f"refused: {count} {reason}" for reason, count in document["refused"].items()]
     lines += [f"line {line['number']}: {line['reason']}" for line in document["bad_lines_first"]]
+    if (more := document["bad_lines"] - len(document["bad_lines_first"])) > 0:
+        lines.append(f"... and {more} more bad lines")
     lines += [f"{h['state']:8} {h['scope']:14} epoch {h['epoch']}  {h['text']}" for h in document["halts"]]
     lines += [f"warning: {w}" for w in document["warnings"]]
     if not document["halts"]:

@@ -1,0 +1,17 @@
+"""The live engines, for a run."""
+
+from detectors.bank import Stage1
+from detectors.config import Stage1Config
+from halts.config import DeskConfig
+from halts.desk import Desk, DeskInput
+from replay.runner import Engines
+from schemas.topics import ORDERFLOW
+
+
+def live_engines(stage1: Stage1Config, desk: DeskConfig) -> Engines:
+    """What a worker with this configuration runs."""
+    return Engines(
+        stage1=lambda partition: Stage1(stage1, ORDERFLOW.name, partition),
+        desk=lambda generation: Desk(desk, generation),
+        desk_input=DeskInput,
+    )

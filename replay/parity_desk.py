@@ -1,0 +1,278 @@
+"""The desk's part of parity: every generation of it, stepped again over its inputs in the order that it wrote down.
+
+A desk that takes over goes on from a stored state of the one before, at a place that is not recorded. But its first
+heartbeat says how many beats that state had seen, so that only the inputs between two beats (250 ms) come into
+question; the one after which all of its outputs come out again is it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from halts.config import DeskConfig
+from halts.desk import Desk, DeskInput
+from replay.journal import DESK_TOPICS, DeskLog, Kept, Place, decode_input
+from replay.parity_report import Difference, Part
+from replay.recorded import RecordedLog
+from schemas.records import AuditRecord, HaltRecord, Heartbeat, decode, encode
+from schemas.topics import AUDIT, HALTS, HEARTBEAT_KEY, VERDICTS
+
+TAIL_OUTPUTS_MAX: Final = 64
+"""Outputs at the end of a desk that may be left over when the order of its last inputs was not written down: the beats
+of the 10 s between two such records, and some."""
+TRIAL_OUTPUTS: Final = 200
+"""Outputs over which the possible places of taking over are tried."""
+
+
+class _Head(Struct):
+    """What says which desk wrote a record."""
+
+    generation: int = 0
+    type: str = ""
+    seq: int = -1
+
+
+_head = msgspec.json.Decoder(_Head)
+
+
+@dataclass
+class _Written:
+    """What one generation wrote, in order: topic -> records."""
+
+    records: dict[str, list[Kept]] = field(default_factory=lambda: {HALTS.name: [], AUDIT.name: []})
+    first_beat: int = -1
+
+
+class _Checker:
+    """Compares outputs one by one. ``difference`` is set at the first that is not as written."""
+
+    def __init__(self, log: DeskLog, written: _Written, parts: dict[str, Part]) -> None:
+        self._log = log
+        self._written = written
+        self._parts = parts
+        self.matched = 0
+        self.difference: Difference | None = None
+        self._at = dict.fromkeys(parts, 0)
+
+    def left(self) -> dict[str, int]:
+        """Records that were written and have not come out yet."""
+        return {topic: len(self._written.records[topic]) - at for topic, at in self._at.items()}
+
+    def take(self, outputs: Sequence[Any], cause: Place | None) -> bool:
+        """Whether all of them are as written."""
+        for output in outputs:
+            topic, value = output.topic.name, encode(output.record)
+            written, at = self._written.records[topic], self._at[topic]
+            if at < len(written) and written[at].value == value:
+                self._at[topic] += 1
+                self._parts[topic].compared += 1
+                self.matched += 1
+                continue
+            live = written[at] if at < len(written) else None
+            kept = self._log.at(cause) if cause else None
+            self.difference = _difference(topic, live, output.record, cause, kept)
+            return False
+        return True
+
+
+def desk_parity(log: RecordedLog, desk_log: DeskLog, config: DeskConfig) -> tuple[list[Part], list[str]]:
+    """Two parts (``halts``, ``audit``) for each generation, and notes on what could not be compared."""
+    return _DeskParity(log, desk_log, config).run()
+
+
+class _DeskParity:
+    def __init__(self, log: RecordedLog, desk_log: DeskLog, config: DeskConfig) -> None:
+        self._log = desk_log
+        self._config = config
+        halts = [Kept(r.offset, r.timestamp_ms, r.key, r.value) for r in log.records(HALTS.name) if r.value is not None]
+        self._written, self._direct = _by_generation(halts, desk_log.audit)
+        self._halts = halts
+        self._notes: list[str] = []
+        self._parts: list[Part] = []
+
+    def run(self) -> tuple[list[Part], list[str]]:
+        states: list[bytes | None] = [None]
+        generations = sorted(self._written)
+        if generations and self._written[generations[0]].first_beat > 0:
+            begun = f"the desk of generation {generations[0]} had begun before the recording"
+            self._notes.append(f"{begun}: what it knew is not recorded")
+        for i, generation in enumerate(generations):
+            following = generations[i + 1] if i + 1 < len(generations) else None
+            states = self._generation(generation, states, following)
+            if not states:
+                self._notes.append(f"no desk of a generation after {generation} could be compared")
+                break
+        if self._direct:
+            self._notes.append(f"{self._direct} halts were written directly by an operator, and are taken as given")
+        return self._parts, self._notes
+
+    def _generation(self, generation: int, states: list[bytes | None], following: int | None) -> list[bytes | None]:
+        """Compare one desk; the states at which the next may have taken over."""
+        written = self._written[generation]
+        best = max(states, key=lambda state: self._trial(generation, written, state))
+        parts = {topic: Part(f"{topic} of desk generation {generation}") for topic in (HALTS.name, AUDIT.name)}
+        self._parts += parts.values()
+        checker = _Checker(self._log, written, parts)
+        beats = self._written[following].first_beat if following is not None else -1
+        walk = _Walk(self._log, checker, beats)
+        desk = self._desk(generation, best)
+        if walk.begin(desk, self._adopted(desk, generation)) and walk.go(desk, self._log.order_of(generation), True):
+            self._unwritten(walk, desk, following)
+        left = checker.left()
+        for topic, count in left.items():
+            parts[topic].tail = count
+        if checker.difference is not None and (walk.strict or sum(left.values()) > TAIL_OUTPUTS_MAX):
+            parts[checker.difference.topic].difference = checker.difference
+        elif sum(left.values()) > TAIL_OUTPUTS_MAX:
+            topic = max(left, key=lambda name: left[name])
+            kept = written.records[topic][-left[topic]]
+            parts[topic].difference = _difference(topic, kept, None, None, None)
+        candidates: list[bytes | None] = list(walk.states)
+        return [*candidates, None] if following is not None and beats == 0 else candidates
+
+    def _unwritten(self, walk: "_Walk", desk: Desk, following: int | None) -> None:
+        """Go on over inputs whose order was not written down: as the next desk took them, or by timestamp. Verdicts
+        alone have but one order."""
+        if following is not None:
+            walk.go(desk, self._log.order_of(following), False)
+            return
+        places = list(self._log.rest({topic: desk.positions.get((topic, 0), 0) for topic in DESK_TOPICS}))
+        walk.go(desk, iter(places), all(topic == VERDICTS.name for topic, _ in places))
+
+    def _trial(self, generation: int, written: _Written, state: bytes | None) -> int:
+        """How many outputs come out as written from a state."""
+        parts = {topic: Part("") for topic in (HALTS.name, AUDIT.name)}
+        checker = _Checker(self._log, written, parts)
+        walk = _Walk(self._log, checker, -1)
+        desk = self._desk(generation, state)
+        if walk.begin(desk, self._adopted(desk, generation)):
+            walk.go(desk, self._log.order_of(generation), True, TRIAL_OUTPUTS)
+        return checker.matched
+
+    def _desk(self, generation: int, state: bytes | None) -> Desk:
+        if state is None:
+            return Desk(self._config, generation)
+        return Desk.restore(self._config, state, generation)
+
+    def _adopted(self, desk: Desk, generation: int) -> list[Any]:
+        """The desk's answer to what stood on ``halts`` and ``audit`` before it wrote anything."""
+        written = self._written[generation].records
+        halts_end = written[HALTS.name][0].offset if written[HALTS.name] else 1 << 62
+        audit_end = written[AUDIT.name][0].offset if written[AUDIT.name] else 1 << 62
+        before = [kept for kept in self._log.audit if kept.offset < audit_end]
+        return desk.adopt(_standing(self._halts, halts_end), _last_audit(before))
+
+
+class _Walk:
+    """Steps a desk over places, checks what comes out, and keeps the states at which another may have taken over."""
+
+    def __init__(self, log: DeskLog, checker: _Checker, beats: int) -> None:
+        self._log = log
+        self._checker = checker
+        self._wanted = beats
+        self._beats = 0
+        self.states: list[bytes] = []
+        self.strict = True
+        """Whether the order of what was stepped last is certain."""
+
+    def begin(self, desk: Desk, adopted: Sequence[Any]) -> bool:
+        """Check what the desk says on taking over."""
+        self._beats = int(desk.view()["heartbeats"])
+        return self._check(adopted, None)
+
+    def go(self, desk: Desk, places: Iterator[Place], strict: bool, outputs_max: int = 1 << 62) -> bool:
+        """Step over ``places``. strict: the order is certain. False at the first output that is not as written."""
+        self.strict = strict
+        for place in places:
+            kept = self._log.at(place)
+            record = decode_input(place[0], kept.value) if kept else None
+            if record is None:
+                continue
+            if self._beats == self._wanted:
+                self.states.append(desk.snapshot())
+            outputs = desk.step([DeskInput(place[0], 0, place[1], record)])
+            if not self._check(outputs, place):
+                return False
+            if self._checker.matched >= outputs_max:
+                break
+        if self._beats == self._wanted:
+            self.states.append(desk.snapshot())
+        return True
+
+    def _check(self, outputs: Sequence[Any], place: Place | None) -> bool:
+        for output in outputs:
+            if isinstance(output.record, Heartbeat):
+                self._beats = output.record.seq + 1
+        return self._checker.take(outputs, place)
+
+
+def _by_generation(halts: list[Kept], audit: list[Kept]) -> tuple[dict[int, _Written], int]:
+    """What each generation wrote; how many halts no desk wrote."""
+    found: dict[int, _Written] = {}
+    direct = 0
+    for topic, kept in chain(((HALTS.name, k) for k in halts), ((AUDIT.name, k) for k in audit)):
+        try:
+            head = _head.decode(kept.value)
+        except msgspec.DecodeError:
+            continue
+        if topic == HALTS.name and kept.key != HEARTBEAT_KEY.encode() and _is_direct(kept.value):
+            direct += 1
+            continue
+        written = found.setdefault(head.generation, _Written())
+        written.records[topic].append(kept)
+        if head.type == "heartbeat" and written.first_beat < 0:
+            written.first_beat = head.seq
+    return found, direct
+
+
+def _is_direct(value: bytes) -> bool:
+    try:
+        return any(cause.evidence.get("direct") for cause in decode(value, HaltRecord).cause)
+    except msgspec.DecodeError:
+        return False
+
+
+def _standing(halts: list[Kept], end: int) -> list[HaltRecord]:
+    """The last record of each scope before an offset, as a desk that starts reads it."""
+    found: dict[str, HaltRecord] = {}
+    for kept in halts:
+        if kept.offset >= end or kept.key == HEARTBEAT_KEY.encode():
+            continue
+        try:
+            record = decode(kept.value, HaltRecord)
+        except msgspec.DecodeError:
+            continue
+        held = found.get(record.scope)
+        if held is None or (record.generation, record.epoch) >= (held.generation, held.epoch):
+            found[record.scope] = record
+    return list(found.values())
+
+
+def _last_audit(audit: list[Kept]) -> AuditRecord | None:
+    for kept in reversed(audit):
+        try:
+            return decode(kept.value, AuditRecord)
+        except msgspec.DecodeError:
+            continue
+    return None
+
+
+def _difference(
+    topic: str, live: Kept | None, replayed: Struct | None, cause: Place | None, cause_record: Kept | None
+) -> Difference:
+    live_record = msgspec.json.decode(live.value) if live else None
+    replay_record = msgspec.to_builtins(replayed) if replayed is not None else None
+    after = f" after {cause[0]} offset {cause[1]}" if cause else " on taking over"
+    if live is None:
+        text = f"{topic}: the replay writes a record{after} which the live desk did not write"
+    elif replayed is None:
+        text = f"{topic}: the live desk wrote a record which the replay does not write"
+    else:
+        text = f"{topic}: live and replay write different records{after}"
+    offset = live.offset if live else -1
+    event = msgspec.json.decode(cause_record.value) if cause_record else None
+    return Difference(topic, 0, offset, live_record, replay_record, event, text)
