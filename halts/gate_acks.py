@@ -143,7 +143,7 @@ class Sweeps:
                 acks.append(self._ack(sweep.record, "cancelling", utc_ns(), sweep.last))
         elif sweep.zero_since_ns < 0:
             sweep.zero_since_ns = mono_ns
-        elif mono_ns > sweep.zero_since_ns:
+        else:  # the second look in a row: nothing was on its way either
             acks.append(self._ack(sweep.record, "confirmed", utc_ns(), Working(0)))
         return acks
 
