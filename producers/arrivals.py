@@ -135,9 +135,11 @@ class Arrivals:
 
     def accept(
         self, ts: NDArray[np.int64], server: NDArray[Any], sym: NDArray[Any], buy_share: NDArray[np.float64],
-        strategy: int = -1, children_factor: float = 1.0,
+        strategy: int = -1, like: int = -1, children_factor: float = 1.0,
     ) -> NDArray[np.int64]:  # fmt: skip
-        """Parents accepted by routers at ``ts``; draws strategy (unless given), account, side, sizes. Returns rows."""
+        """Parents accepted by routers at ``ts``; draws strategy (unless given), account, side, sizes. Returns rows.
+
+        like: the habit that a given strategy has (an index of HABITS)."""
         world, rng, n = self._world, self._rng, len(ts)
         order = np.argsort(ts, kind="stable")
         ts, server, sym, buy_share = ts[order], server[order], sym[order], buy_share[order]
@@ -149,19 +151,20 @@ class Arrivals:
             np.searchsorted(self.strategy_share, rng.random(n) * self.strategy_share[-1]), len(HABITS) - 1
         )
         strat = np.full(n, strategy) if strategy >= 0 else drawn
+        habit = np.full(n, like) if like >= 0 else strat
         clip = np.maximum(1.0, np.rint(rng.lognormal(np.log(22.0), 1.2, n) * self.clip_factor))
         round_lot = (clip > 60) & (rng.random(n) < 0.7)
         clip = np.where(round_lot, np.maximum(100.0, np.rint(clip / 100) * 100), clip)
-        children = rng.geometric(1.0 / np.maximum(self._children[strat] * children_factor, 1.0))
+        children = rng.geometric(1.0 / np.maximum(self._children[habit] * children_factor, 1.0))
         sells = np.where(rng.random(n) < 0.3, Side.SS, Side.S)
-        wait = self._wait_ns[strat]
+        wait = self._wait_ns[habit]
         rows = world.parents.append(
             n,
             ts=ts, qty=np.maximum(1, clip * children), clip=clip, next_ts=ts, interval_ns=wait,
             deadline=ts + (wait * (children + 10) * 2).astype(np.int64) + 5 * S_NS,
             sym=sym, server=server, side=np.where(rng.random(n) < buy_share, Side.B, sells), strat=strat,
             acct=np.where(strat == RLP, RETAIL, rng.integers(0, RETAIL, n)),
-            aggressive=self._aggressive[strat], managed=True,
+            aggressive=self._aggressive[habit], managed=True,
         )  # fmt: skip
         world.calendar.add(parent_records(world, rows, Kind.parent, ts))
         return rows

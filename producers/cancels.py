@@ -24,6 +24,18 @@ def _out(pending: NDArray[Any], now_ns: int) -> NDArray[Any]:
     return out
 
 
+def _known_as(orders: NDArray[np.int64], ends: NDArray[Any], pending: NDArray[Any]) -> NDArray[np.int64]:
+    """(n,) number of the cl_ord_id under which the venue knows each of ``orders`` now: that which its next replace will
+    amend, or else that of its ending (``ends``, one REC an order)."""
+    name = np.where((ends["kind"] == Kind.canceled) & (ends["orig"] >= 0), ends["orig"], ends["cl"])
+    amends = pending[(pending["kind"] == Kind.replace) & np.isin(pending["order"], orders)]
+    if len(amends):
+        amends = amends[np.argsort(amends["ts"], kind="stable")]
+        amended, first = np.unique(amends["order"], return_index=True)
+        name[np.searchsorted(orders, amended)] = amends["orig"][first]
+    return name.astype(np.int64)
+
+
 class CancelDesk:
     """Serves cancel-all requests from what waits on the calendar: an order that is out and whose end is to come works.
 
@@ -109,9 +121,7 @@ class CancelDesk:
             return rest
         orders, first, inverse = np.unique(out["order"], return_index=True, return_inverse=True)
         asks = out[first].copy()
-        amending = pending["order"][pending["kind"] == Kind.replace]
-        name = np.where((asks["kind"] == Kind.canceled) & (asks["orig"] >= 0), asks["orig"], asks["cl"])
-        asks["orig"] = np.where(np.isin(orders, amending), orders, name)
+        asks["orig"] = _known_as(orders, asks, pending)
         asks["kind"], asks["exec"], asks["px"], asks["qty"] = Kind.cancel, -1, 0, 0
         asks["cl"] = self._world.take_orders(len(asks))
         asks["order"] = -1

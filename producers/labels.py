@@ -19,7 +19,8 @@ LOSS_BASIS_RATE: Final = (
 
 
 class ScopeLabel(Struct, frozen=True):
-    """A scope that ought to be halted, and when its trouble begins (ns)."""
+    """A scope whose halt is right, and when its trouble begins (ns). Where several are listed for one fault (the server
+    and the strategy that runs on it), halting either is right; any other halt is a false one."""
 
     scope: str
     ts: int

@@ -54,7 +54,7 @@ class Book:
 
     def loss_usd(self, mid_usd: NDArray[np.float64]) -> float:
         """Loss of the incident's positions marked to ``mid_usd`` (n_symbols,); positive is lost."""
-        return -(self._bad_cash_usd + float(np.dot(self.bad_position, mid_usd)))
+        return 0.0 - (self._bad_cash_usd + float(np.dot(self.bad_position, mid_usd)))
 
     def bad_gross_usd(self, mid_usd: NDArray[np.float64]) -> float:
         """Sum of absolute positions of the incident, in USD."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producers.market import TICK9
-from producers.tables import CHILD, Style, records
+from producers.tables import CHILD, Flag, Style, records
 from producers.world import World
 from schemas.events import Kind, Side
 from schemas.units import MS_NS, US_NS
@@ -60,6 +60,7 @@ class Slicer:
         out["style"] = np.where(rests, Style.REST, Style.IOC)
         inside = rests & (rng.random(n) < 0.3)
         out["px"] = limit_price(self._world, out["sym"], out["side"] == Side.B, rests, inside)
+        out["flags"] = np.where(parents.bad[rows], Flag.BAD, 0)
         parents.committed[rows] += out["qty"]
         wait = rng.standard_exponential(n) * parents.interval_ns[rows]
         parents.next_ts[rows] = out["ts"] + wait.astype(np.int64)
@@ -77,6 +78,7 @@ def parent_records(world: World, rows: NDArray[np.int64], kind: Kind, ts: NDArra
     out["ts"] = ts
     out["kind"] = kind
     out["parent"] = rows
+    out["flags"] = np.where(parents.bad[rows], Flag.BAD, 0)
     out["qty"] = parents.qty[rows] if kind == Kind.parent else parents.filled[rows]
     for name in ("sym", "server", "side", "strat", "acct"):
         out[name] = getattr(parents, name)[rows]

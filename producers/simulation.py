@@ -141,9 +141,15 @@ class Simulation:
         self._settle(recs)
         events = self.emitter.events(recs, at)
         bad = (recs["flags"] & Flag.BAD) != 0
-        self.events += len(events)
         if bad.any():
             self._note_bad(recs, events, bad)
+        self.world.keep(events)
+        if self.world.resend:
+            again = [*self.world.resend]
+            self.world.resend.clear()
+            events = join([events, *again])
+            bad = np.concatenate([bad, np.zeros(len(events) - len(bad), np.bool_)])
+        self.events += len(events)
         control = tuple(self.world.control)
         self.world.control.clear()
         return Chunk(self.now_ns, events, bad, control), held

@@ -15,7 +15,6 @@ from producers.world import VENUES, World
 from schemas.events import Kind, Side
 from schemas.units import MS_NS, S_NS, US_NS
 
-REJECT_SHARE: Final = 0.002
 OUTCOMES: Final = (("fill", 0.50), ("part", 0.12), ("cancel", 0.20), ("replace", 0.12), ("expire", 0.06))
 """What becomes of a resting child, with its share."""
 _EDGES: Final = np.cumsum([share for _, share in OUTCOMES])
@@ -63,7 +62,9 @@ class Venues:
         base["leaves"] = children["qty"]
         base["venue"] = self._rng.integers(0, len(VENUES), n)
         there = children["ts"] + _latency(self._rng, n)
-        style = np.where(self._rng.random(n) < REJECT_SHARE, Style.REJECT, children["style"])
+        refuse = self._rng.random(n) < self._world.reject_share[children["server"]]
+        style = np.where(refuse, Style.REJECT, children["style"])
+        base["flags"] |= np.where(refuse & self._world.reject_bad[children["server"]], Flag.BAD, 0).astype(np.uint8)
         add = self._world.calendar.add
         add(_rows(base, Kind.order, children["ts"], children["qty"], children["px"]))
         refused = style == Style.REJECT

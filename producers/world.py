@@ -24,6 +24,8 @@ NEW_BUILD: Final = "smars-7.2.1"
 OLD_BUILD: Final = "smars-7.1.9"
 NEW_CONFIG: Final = "c0ffee01"
 SERVERS_MAX: Final = 99
+REJECT_SHARE: Final = 0.002
+"""Share of orders that venues refuse on an ordinary day."""
 
 
 @dataclass(slots=True)
@@ -83,6 +85,16 @@ class World:
         """Error of each server's clock."""
         self.paused = np.zeros(len(servers), np.bool_)
         """Servers that take and send nothing."""
+        self.reject_share = np.full(len(servers), REJECT_SHARE)
+        """Share of each server's orders that venues refuse."""
+        self.reject_bad = np.zeros(len(servers), np.bool_)
+        """Servers whose rejects belong to the incident."""
+        self.resend: list[NDArray[Any]] = []
+        """Events (EVENT, as published before) that are published once more after the present slice's own."""
+        self.keep_of = -1
+        """Server of which the last ``keep_max`` events are kept (-1: none)."""
+        self.keep_max = 0
+        self.kept: list[NDArray[Any]] = []
         self.halted = np.zeros(len(self.universe.symbols), np.bool_)
         """Symbols that the exchange has halted."""
         self.phase_forced = np.zeros(len(self.universe.symbols), np.uint8)
@@ -140,6 +152,16 @@ class World:
                         name, ts + int(self.skew_ns[i]), node.build, node.config, dict(node.flags), None, int(seq[i])
                     )
                 )
+
+    def keep(self, events: NDArray[Any]) -> None:
+        """Remember events (EVENT) of the server that ``keep_of`` names."""
+        if self.keep_of < 0:
+            return
+        mine = events[events["server"] == self.servers[self.keep_of].encode()]
+        if len(mine):
+            self.kept.append(mine)
+        while len(self.kept) > 1 and sum(map(len, self.kept[1:])) >= self.keep_max:
+            self.kept.pop(0)
 
     def declare(self, server: int, ts: int, release: str, node: Node) -> None:
         """The release process says that ``server`` runs what ``node`` holds."""

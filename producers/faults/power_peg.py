@@ -115,11 +115,11 @@ class PowerPeg:
         others = np.array([i for i in range(self._world.n_servers) if i != self._stale])
         server = rng.choice(others, n) if len(others) else np.full(n, self._stale)
         want = EXECUTIONS_PER_S_ONE_SERVER / (EXECUTIONS_PER_S_ONE_SERVER * self._world.n_servers)
-        order = rng.permutation(n)
-        mine = order[np.cumsum(share[order]) <= want]
-        server[mine] = self._stale
-        if not len(mine):
-            server[order[np.argmin(share[order])]] = self._stale
+        total = 0.0
+        for i in rng.permutation(n):
+            if total + share[i] <= want * 1.02:
+                server[i] = self._stale
+                total += float(share[i])
         return server
 
     def _accept(self, which: NDArray[np.bool_], ts: NDArray[np.int64]) -> None:
