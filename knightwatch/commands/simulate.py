@@ -18,6 +18,7 @@ def simulate(
     seed: int = typer.Option(0, min=0, help="The same seed gives the same flow."),
     servers: int = typer.Option(8, min=1, max=64, help="Router nodes."),
     minutes: float | None = typer.Option(None, help="Length in minutes of event time; the scenario's own otherwise."),
+    incident_at: float | None = typer.Option(None, min=0, help="Seconds of calm first; the scenario's own otherwise."),
     speed: float = typer.Option(1.0, help="To Kafka: event time passes so many times as fast as the clock."),
     out: Path | None = typer.Option(None, help="FILE.ndjson[.gz] or FILE.parquet; to Kafka otherwise."),
     bootstrap: str | None = typer.Option(None, help="Kafka as HOST:PORT."),
@@ -34,7 +35,13 @@ def simulate(
 
     start_ns = None if out else time.time_ns()
     made = scenarios.build(
-        scenario, seed, servers, minutes, start_ns, first_seq=1 if out else time.time_ns() // 1_000_000
+        scenario,
+        seed,
+        servers,
+        minutes,
+        start_ns,
+        incident_s=incident_at,
+        first_seq=1 if out else time.time_ns() // 1_000_000,
     )
     labels = _to_file(made, out, as_json) if out else _to_kafka(made, bootstrap, prefix, config, codec, gates, speed)
     if as_json:
@@ -84,5 +91,5 @@ def _to_kafka(
             run = LiveRun(scenario, publisher, None, speed)
             run.run()
         publisher.flush()
-    found: dict[str, Any] = msgspec.to_builtins(scenario.labels(run.simulation))
+    found: dict[str, Any] = msgspec.to_builtins(scenario.labels(run.simulation, scenario.loss_unhalted()))
     return found
