@@ -103,7 +103,7 @@ class _DeskParity:
         for i, generation in enumerate(generations):
             following = generations[i + 1] if i + 1 < len(generations) else None
             states = self._generation(generation, states, following)
-            if not states:
+            if not states and following is not None:
                 self._notes.append(f"no desk of a generation after {generation} could be compared")
                 break
         if self._direct:
@@ -159,12 +159,14 @@ class _DeskParity:
         return Desk.restore(self._config, state, generation)
 
     def _adopted(self, desk: Desk, generation: int) -> list[Any]:
-        """The desk's answer to what stood on ``halts`` and ``audit`` before it wrote anything."""
-        written = self._written[generation].records
-        halts_end = written[HALTS.name][0].offset if written[HALTS.name] else 1 << 62
-        audit_end = written[AUDIT.name][0].offset if written[AUDIT.name] else 1 << 62
-        before = [kept for kept in self._log.audit if kept.offset < audit_end]
-        return desk.adopt(_standing(self._halts, halts_end), _last_audit(before))
+        """The desk's answer to what stood on ``halts`` and ``audit`` before it, or a later one, wrote anything."""
+        not_before = [written for g, written in self._written.items() if g >= generation]
+        ends = {
+            topic: min((w.records[topic][0].offset for w in not_before if w.records[topic]), default=1 << 62)
+            for topic in (HALTS.name, AUDIT.name)
+        }
+        before = [kept for kept in self._log.audit if kept.offset < ends[AUDIT.name]]
+        return desk.adopt(_standing(self._halts, ends[HALTS.name]), _last_audit(before))
 
 
 class _Walk:

@@ -26,7 +26,7 @@ class _Partition:
         self._next: Breach | FeatureRow | None = None
         self._reached = (-1, -1)
         self._allowed = 0
-        self._advance()
+        self._begun = False
 
     def up_to(self, source: Source) -> Iterator[Breach | FeatureRow]:
         """What comes no later than a recorded verdict: of the same input, as many as were recorded up to here."""
@@ -36,6 +36,7 @@ class _Partition:
         if at > self._reached:
             self._reached, self._allowed = at, 0
         self._allowed += 1
+        self._begin()
         while self._next is not None:
             mine = (self._next.source.offset, self._next.source.item)
             if mine > at:
@@ -49,8 +50,14 @@ class _Partition:
 
     def rest(self) -> Iterator[Breach | FeatureRow]:
         """All that is left."""
+        self._begin()
         while self._next is not None:
             yield self._next
+            self._advance()
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
             self._advance()
 
     def _advance(self) -> None:
