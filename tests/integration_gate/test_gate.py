@@ -113,13 +113,13 @@ def test_fails_closed_when_heartbeats_stop_and_opens_when_they_return(new_gate: 
     desk.beating.clear()
     stopped = time.monotonic()
     assert wait(lambda: not gate.may_send(symbol="ABC"))
-    assert 0.8 <= time.monotonic() - stopped <= 1.5
+    assert 0.8 <= time.monotonic() - stopped <= 4.0
     assert "no heartbeat" in gate.may_send(symbol="ABC").reason
     assert gate.node_gate().state == "CLOSED"
+    assert wait(lambda: not changes[-1].open), "told, not only asked"
     desk.beating.set()
     assert gate.wait_open(5)
-    assert wait(lambda: len(changes) >= 4)
-    assert [c.open for c in changes][-3:] == [True, False, True]
+    assert wait(lambda: changes[-1].open)
 
 
 def test_garbage_on_halts_closes_until_repaired(new_gate: NewGate, desk: Any, wait: Wait) -> None:
