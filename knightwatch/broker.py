@@ -91,6 +91,7 @@ class EmbeddedKafka:
         self._data: Path | None = None
         self._lock: IO[str] | None = None
         self._child: Child | None = None
+        self._children: list[Child] = []
         self._remove: weakref.finalize[..., Any] | None = None
 
     @property
@@ -199,7 +200,7 @@ class EmbeddedKafka:
         if self._named is None:
             sweep(Path(tempfile.gettempdir()))
             folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-            self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            self._remove = weakref.finalize(self, _discard, folder, self._children)
         else:
             folder = self._named
             check_data_folder(folder)
@@ -260,6 +261,7 @@ class EmbeddedKafka:
         command = [base[0], *flags, *base[1:], "kafka.Kafka", str(settings)]
         assert self._lock is not None, "_open_data took the lock"
         self._child = Child(command, self.data / "console.log", pass_fds=[self._lock.fileno()])
+        self._children[:] = [self._child]
         try:
             self._wait_ready()
         except BaseException:
@@ -320,3 +322,10 @@ class EmbeddedKafka:
             return repr(error)
         finally:
             admin.close()
+
+
+def _discard(folder: Path, children: list[Child]) -> None:
+    """What is left of a broker that nobody closed, at the latest when the interpreter ends."""
+    for child in children:
+        child.kill()
+    shutil.rmtree(folder, ignore_errors=True)

@@ -4,7 +4,9 @@ import fcntl
 import os
 import shutil
 import socket
+import time
 from pathlib import Path
+from stat import S_ISDIR
 from typing import IO, Final
 
 from knightwatch.broker_properties import HOST
@@ -13,6 +15,7 @@ PREFIX: Final = "knightwatch-kafka-"
 """Temporary folders start with this, and only ours do."""
 LOCK: Final = ".knightwatch.lock"
 MARKER: Final = "broker.json"
+_ABANDONED_S: Final = 3600
 _CGROUP: Final = Path("/sys/fs/cgroup")
 
 
@@ -58,7 +61,7 @@ def free_ports(count: int) -> list[int]:
 
 def check_memory(needed_mb: int) -> None:
     """Raise BrokerError when machine or container have less than ``needed_mb`` to give. Unknown counts as enough."""
-    free_mb = min((m for m in (_machine_free_mb(), _cgroup_free_mb()) if m is not None), default=None)
+    free_mb = min((m for m in (_machine_free_mb(), cgroup_free_mb()) if m is not None), default=None)
     if free_mb is not None and free_mb < needed_mb:
         raise BrokerError(
             f"{free_mb} MB of memory are free; the broker needs about {needed_mb} MB. "
@@ -74,7 +77,7 @@ def _machine_free_mb() -> int | None:
     return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
-def _cgroup_free_mb(root: Path = _CGROUP) -> int | None:
+def cgroup_free_mb(root: Path = _CGROUP) -> int | None:
     """Limit less use of the container (cgroup v2), file cache not counted as used; None without a limit."""
     try:
         limit = (root / "memory.max").read_text().strip()
@@ -117,12 +120,17 @@ def lock_folder(folder: Path) -> IO[str]:
 
 
 def sweep(parent: Path) -> list[Path]:
-    """Remove temporary folders whose owner was killed before it could: ours by name and user, locked by nobody."""
+    """Remove temporary folders whose owner was killed before it could: ours by name and user, locked by nobody.
+
+    A folder without the lock file is being made, or was being removed; after an hour it is the latter.
+    """
     removed = []
     for folder in sorted(parent.glob(PREFIX + "*")):
         lock = folder / LOCK
         try:
-            if folder.is_symlink() or folder.stat().st_uid != os.getuid() or not lock.is_file():
+            stat = folder.lstat()
+            young = time.time() - stat.st_mtime < _ABANDONED_S
+            if not S_ISDIR(stat.st_mode) or stat.st_uid != os.getuid() or (young and not lock.is_file()):
                 continue
             with lock.open("a") as handle:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -86,7 +86,8 @@ def _resolve(repository: Path, coordinates: Sequence[str], single: Sequence[str]
             roots, needed = context.resolver.resolve(
                 [context.create_dependency(coordinate)], transitive=coordinate in coordinates
             )
-            for dependency in [*roots, *needed]:
+            # transitive=False leaves the direct dependencies in
+            for dependency in [*roots, *needed] if coordinate in coordinates else roots:
                 artifact = dependency.artifact
                 key = (artifact.groupId, artifact.artifactId, artifact.classifier)
                 if dependency.scope in _SCOPES and key not in chosen:

@@ -39,7 +39,13 @@ class Child:
         self._error: OSError | None = None
         started = threading.Event()
         threading.Thread(target=self._keep, args=(started,), name="child-keeper", daemon=True).start()
-        started.wait()
+        try:
+            started.wait()
+        except BaseException:  # interrupted: nobody would hold what is being started
+            started.wait()
+            if self._process is not None:
+                self.kill()
+            raise
         if self._error is not None:
             raise self._error
 
