@@ -20,10 +20,15 @@ class Topic:
     """Further topic-level settings of the broker."""
 
     def config(self) -> dict[str, str]:
-        """Topic-level broker settings."""
+        """Topic-level broker settings.
+
+        The broker stamps records. With the sender's clock instead, Kafka refuses a router whose clock is an hour ahead
+        (and its idempotent producer with it, for good), and retention goes by what senders claim.
+        """
+        common = {"message.timestamp.type": "LogAppendTime", **dict(self.extra)}
         if self.cleanup == "compact":
-            return {"cleanup.policy": "compact", **dict(self.extra)}
-        return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms), **dict(self.extra)}
+            return {"cleanup.policy": "compact", **common}
+        return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms), **common}
 
 
 SMALL_SEGMENTS: Final = (("segment.bytes", "4194304"), ("min.cleanable.dirty.ratio", "0.1"))

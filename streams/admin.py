@@ -64,8 +64,11 @@ def _connect(bootstrap: str, timeout_s: float) -> KafkaAdminClient:
     """An admin client, trying until ``timeout_s`` is over."""
     end = time.monotonic() + timeout_s
     while True:
+        patience_ms = max(int((end - time.monotonic()) * 1000), 500)
         try:
-            return KafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
+            return KafkaAdminClient(
+                bootstrap_servers=bootstrap, request_timeout_ms=5_000, bootstrap_timeout_ms=patience_ms
+            )
         except (KafkaError, OSError, ValueError) as error:
             if time.monotonic() + RETRY_S >= end:
                 raise TopicsError(
@@ -134,16 +137,21 @@ def _partitions(name: str, found: int, expected: int) -> list[Difference]:
 
 def _config(name: str, topic: Topic, found: dict[str, str]) -> list[Difference]:
     return [
-        Difference(name, key, found.get(key, "unknown"), value, f"set it with kafka-configs --alter --topic {name}")
+        Difference(name, key, found.get(key, "unknown"), value, _remedy(name, key, value))
         for key, value in topic.config().items()
         if found.get(key) != value
     ]
 
 
+def _remedy(name: str, key: str, value: str) -> str:
+    return f"kafka-configs.sh --alter --entity-type topics --entity-name {name} --add-config {key}={value}"
+
+
 def _settings(admin: KafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
     """Topic -> its settings."""
     asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    answer: Any = admin.describe_configs(asked)
+    # not only what was set on the topic: a default that is right is right
+    answer: Any = admin.describe_configs(asked, config_filter="all")
     return _as_settings(answer)
 
 

@@ -16,6 +16,8 @@ def register(app: typer.Typer) -> None:
 def topics(
     bootstrap: str | None = typer.Option(None, help="Kafka as HOST:PORT[,HOST:PORT...]."),
     prefix: str | None = typer.Option(None, help="Put before the name of every topic."),
+    partitions: int | None = typer.Option(None, min=1, help="Partitions of orderflow, nodes and declared."),
+    replication: int | None = typer.Option(None, min=1, help="Replicas of each partition."),
     config: Path | None = typer.Option(None, help="Configuration file (TOML); defaults otherwise."),
     timeout_s: float = typer.Option(30.0, help="How long to wait for the broker."),
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
@@ -26,6 +28,9 @@ def topics(
     from streams.admin import create_topics, verify_topics
 
     kafka = load(config, bootstrap=bootstrap, prefix=prefix).kafka
+    kafka = msgspec.structs.replace(
+        kafka, partitions=partitions or kafka.partitions, replication=replication or kafka.replication
+    )
     created = create_topics(kafka, timeout_s)
     differences = verify_topics(kafka)
     if as_json:

@@ -31,8 +31,10 @@ Orders = Callable[..., Any]
 
 @pytest.fixture
 def prefix(kafka: str, kafka_admin: KafkaAdminClient, topic_prefix: str) -> str:
+    """With the sender's time stamps, so that a test can tell that they come back."""
+    configs = {t: {**t.config(), "message.timestamp.type": "CreateTime"} for t in ALL}
     kafka_admin.create_topics(
-        [NewTopic(topic_name(t, topic_prefix), partition_count(t, 2), 1, topic_configs=t.config()) for t in ALL]
+        [NewTopic(topic_name(t, topic_prefix), partition_count(t, 2), 1, topic_configs=configs[t]) for t in ALL]
     )
     return topic_prefix
 
