@@ -24,11 +24,12 @@ def broker(
     """
     from knightwatch.broker import EmbeddedKafka
 
+    embedded = EmbeddedKafka(port=port, data=data, heap_mb=heap_mb)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         if not as_json:
             typer.echo("starting Apache Kafka ...", err=True)
-        with EmbeddedKafka(port=port, data=data, heap_mb=heap_mb) as kafka:
+        with embedded as kafka:
             where = {
                 "bootstrap": kafka.bootstrap,
                 "cluster_id": kafka.cluster_id,
