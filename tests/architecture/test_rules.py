@@ -28,6 +28,7 @@ BANNED = {
     "os": "reading the machine is for the shells", "logging": "give a record; the shells log it",
     "asyncio": "the core does not wait", "pickle": "plain, versioned data (detectors/snapshot.py)",
 }  # fmt: skip
+SERIALISED_CODE = ("pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "joblib")
 SHELL_OF_THE_CORE = re.compile(r"halts/gate\w*\.py")
 """The gate is the one piece of halts/ that goes into a router: it may hold a thread and a clock."""
 
@@ -97,6 +98,16 @@ def test_the_core_asks_no_clock_no_chance_and_no_machine() -> None:
                 f"{where(path, node)}: {m}: {BANNED[m.split('.')[0]]}" for m in modules if m.split(".")[0] in BANNED
             ]
     assert not found
+
+
+def test_state_is_never_pickled() -> None:
+    found = []
+    for path in OURS:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found += [f"{where(path, node)}: {n}" for n in names if n.split(".")[0] in SERIALISED_CODE]
+    assert not found, "plain, versioned data (detectors/snapshot.py)"
 
 
 def test_layers_are_kept() -> None:

@@ -1,8 +1,14 @@
-"""docker-compose.yml against the compose specification, as far as a reader can: no Docker engine ran here."""
+"""docker-compose.yml against the compose specification and the repository: no Docker engine ran here.
 
+The specification's JSON schema is the copy that the package check-jsonschema carries.
+"""
+
+import json
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import typer
 import yaml
@@ -20,6 +26,21 @@ SERVICE = {
 }  # fmt: skip
 CONDITIONS = {"service_started", "service_healthy", "service_completed_successfully"}
 OURS = sorted(name for name, service in SERVICES.items() if service.get("build"))
+
+
+def test_the_official_schema_accepts_it() -> None:
+    path = resources.files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    validator = jsonschema.validators.validator_for(schema)(schema)
+    assert [e.message for e in validator.iter_errors(COMPOSE)] == []
+    broken = {"services": {"a": {"image": "b", "depends_on": {"c": {"condition": "some day"}}, "prots": ["1:1"]}}}
+    assert len(list(validator.iter_errors(broken))) == 2, "the schema is one that refuses"
+
+
+def test_kafka_keeps_its_data_on_the_volume() -> None:
+    """The image's own default is a folder in the container."""
+    mounts = [v.split(":")[1] for v in SERVICES["kafka"]["volumes"]]
+    assert SERVICES["kafka"]["environment"]["KAFKA_LOG_DIRS"] in mounts
 
 
 def test_only_keys_of_the_specification() -> None:
