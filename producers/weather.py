@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producers.arrivals import Arrivals
-from producers.faults.common import strategy
+from producers.faults.culprit import strategy
 from producers.tables import join
 from producers.world import World
 from schemas.events import FLAG_POSS_DUP, Phase

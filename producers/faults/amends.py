@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producers.arrivals import Arrivals
-from producers.faults.common import FOREVER, liquid_symbols, own_parents, strategy, times, want
+from producers.faults.culprit import FOREVER, liquid_symbols, own_parents, strategy, times, want
 from producers.tables import Flag, records
 from producers.world import RETAIL, VENUES, World
 from schemas.events import Kind, Side

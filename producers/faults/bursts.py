@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producers.arrivals import Arrivals
-from producers.faults.common import children, liquid_symbols, own_parents, sell_side, strategy, times, touch, want
+from producers.faults.culprit import children, liquid_symbols, own_parents, sell_side, strategy, times, touch, want
 from producers.tables import Flag, Style
 from producers.world import RETAIL, World
 from schemas.events import Side

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from producers.arrivals import Arrivals
-from producers.faults.common import children, own_parents, times, touch, want
+from producers.faults.culprit import children, own_parents, times, touch, want
 from producers.tables import Style
 from producers.world import OLD_BUILD, RETAIL, RLP, World
 from schemas.events import Side

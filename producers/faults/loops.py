@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from producers.arrivals import Arrivals
-from producers.faults.common import children, liquid_symbols, own_parents, strategy, times, touch, want
+from producers.faults.culprit import children, liquid_symbols, own_parents, strategy, times, touch, want
 from producers.tables import Style
 from producers.world import RETAIL, World
 from schemas.events import Side

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producers.arrivals import Arrivals
-from producers.faults.common import children, times, touch, want
+from producers.faults.culprit import children, times, touch, want
 from producers.tables import Style
 from producers.world import World
 from schemas.events import Side

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from producers.arrivals import Arrivals
-from producers.faults.common import liquid_symbols, own_parents, want
+from producers.faults.culprit import liquid_symbols, own_parents, want
 from producers.tables import Flag, records
 from producers.world import RETAIL, World
 from schemas.events import Kind, Side
