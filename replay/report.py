@@ -79,7 +79,7 @@ def _halts_table(halts: Sequence[HaltRecord]) -> str:
     rows = [
         (_time(h.ts_decided), h.state, h.scope, ", ".join(sorted({c.detector for c in h.cause})), h.text) for h in halts
     ]
-    return table(("time, UTC", "state", "scope", "detectors", "what"), rows)
+    return table(("time, UTC", "state", "scope", "detectors", "what"), rows, "stack")
 
 
 def _changes(changes: Mapping[str, tuple[Any, Any]]) -> str:
@@ -154,7 +154,7 @@ def _pareto(evidence: Mapping[str, Any]) -> str:
     figure.add_scatter(
         x=[base["false_halts"]], y=[base["loss_usd"]], mode="markers", name="before", marker={"size": 12, "symbol": "x"}
     )
-    figure.update_xaxes(title="false halts")
+    figure.update_xaxes(title="false halts", rangemode="tozero", tickformat="d")
     figure.update_yaxes(title="loss before the halt, USD", rangemode="tozero")
     rows = []
     for name, words in (("train", "tuned on"), ("test", "held out")):
@@ -174,7 +174,7 @@ def _figure(figure: Any) -> str:
         legend={"orientation": "h", "y": -0.2}, font={"size": 12}, hovermode="x unified",
     )  # fmt: skip
     html: str = pio.to_html(
-        figure, full_html=False, include_plotlyjs=False, config={"responsive": True, "displaylogo": False}
+        figure, full_html=False, include_plotlyjs=False, config={"responsive": True, "displayModeBar": False}
     )
     return f'<div class="figure">{html}</div>'
 

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.features import FRAME_NS
 from replay.runner import Observers
 from schemas.records import Ack, Breach, Command, FeatureRow, HaltRecord, Verdict
 from schemas.units import S_NS
@@ -81,7 +82,7 @@ class Gathered:
         """Edges of the bins, ns."""
         stamps = [ts for server in self.servers.values() for ts in (min(server.ts), max(server.ts))]
         first, last = (min(stamps), max(stamps)) if stamps else (0, S_NS)
-        step = max(S_NS // 10, -(-(last - first + 1) // POINTS_MAX))
+        step = -(-(last - first + 1) // (POINTS_MAX * FRAME_NS)) * FRAME_NS
         return np.arange(first, last + step + 1, step)
 
     def _lines(self, grid: NDArray[np.int64], values: dict[str, Floats]) -> Lines:

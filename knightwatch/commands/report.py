@@ -24,6 +24,8 @@ def report(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
 ) -> None:
     """Flow, scores, halts and money over time, what each detector contributed, what changed: one self-contained page."""
+    import msgspec
+
     from knightwatch.commands.progress import events_bar
     from replay.engines import live_engines
     from replay.open import open_log
@@ -32,11 +34,13 @@ def report(
     from replay.runner import Observers, Run
 
     settings = load(config)
+    # a file of events was recorded without gates: what nobody acknowledges must not widen
+    desk = settings.desk if log.is_dir() else msgspec.structs.replace(settings.desk, ack_timeout_ms=0)
     opened = open_log(log, settings.kafka.partitions)
     gathered = Gathered()
     with events_bar("report", sum(source.rows for source in opened.sources()), as_json) as advance:
         observers = gathered.observers(Observers(events=advance))
-        result = Run(opened, live_engines(settings.stage1, settings.desk), observers=observers).run()
+        result = Run(opened, live_engines(settings.stage1, desk), observers=observers).run()
     content = Content(
         title=title_of(log.name, str(config) if config else "the defaults"),
         result=result,
