@@ -21,6 +21,7 @@ from replay.log import EventSource, Findings, LogError, Message, NodeRecord
 from replay.partition import partition_of
 from replay.spool import Budget, Spool
 from schemas.codec import decode
+from schemas.node_rules import problem
 from schemas.records import Declared, NodeState
 from schemas.topics import DECLARED, NODES, ORDERFLOW, PARTITIONS_DEFAULT
 from schemas.units import S_NS
@@ -139,6 +140,9 @@ class NdjsonLog:
             record: NodeState | Declared = decoder.decode(line)
         except msgspec.ValidationError as error:
             self._bad(self.findings, number, f"not a {topic} record: {error}")
+            return
+        if (found := problem(record)) is not None:
+            self.findings.refused[found[0].value] += 1
             return
         self._nodes.append(NodeRecord(topic, partition, offset, arrival, record))
 

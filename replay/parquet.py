@@ -3,7 +3,7 @@
 A file from ``knightwatch simulate --out FILE.parquet`` has the columns of ``schemas.arrow``, events of all servers in
 the order in which they were made; partition and offset follow from the server as for a text log. A file out of a
 recording has Kafka coordinates besides, and these count. Node and declared records of a simulated day stand beside it
-in ``FILE.nodes.ndjson``.
+in ``FILE.nodes.ndjson`` (FILE with or without its ending).
 """
 
 from collections.abc import Iterator, Sequence
@@ -117,8 +117,10 @@ class ParquetLog:
 
     def nodes(self) -> list[NodeRecord]:
         """Records of the sidecar file, if there is one."""
-        beside = log_stem(self.path).with_name(log_stem(self.path).name + ".nodes.ndjson")
-        if not beside.exists():
+        stem = log_stem(self.path)
+        places = [self.path.with_name(name + ".nodes.ndjson") for name in (self.path.name, stem.name)]
+        beside = next((place for place in places if place.exists()), None)
+        if beside is None:
             return []
         log = NdjsonLog(beside, self._partitions, self._stop)
         nodes = log.nodes()

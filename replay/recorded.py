@@ -17,6 +17,7 @@ from replay.parquet import events_of, open_parquet, readable, rows_of
 from schemas import arrow
 from schemas.codec import encode_sbe
 from schemas.events import Batch
+from schemas.node_rules import problem
 from schemas.recording import MANIFEST, TEMPORARY, FileEntry, Manifest, decode_manifest
 from schemas.records import Declared, NodeState
 from schemas.topics import DECLARED, NODES, ORDERFLOW
@@ -74,6 +75,9 @@ class RecordedLog:
                         node = decoder.decode(record.value or b"")
                     except msgspec.DecodeError as error:
                         self.findings.bad_line(record.offset, f"{topic}-{partition}: {error}")
+                        continue
+                    if (wrong := problem(node)) is not None:
+                        self.findings.refused[wrong[0].value] += 1
                         continue
                     found.append(NodeRecord(topic, partition, record.offset, clock.see(node.ts), node))
         return found

@@ -8,15 +8,13 @@ from typing import Any, Final
 import msgspec
 
 from schemas.codec import Reason
+from schemas.node_rules import problem
 from schemas.records import Declared, DeclaredSeen, NodeSeen, NodeState, Source, decode, encode
 from schemas.topics import DEAD_LETTERS, DECLARED, NODES, VERDICTS, Topic
-from schemas.units import TS_NS_MAX, TS_NS_MIN
 from streams.batches import RecordBatch
 from streams.metrics import Meter
 from streams.outbox import Outbox
 from streams.refusals import Refused, refusal
-
-SERVER_LENGTH_MAX: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +32,8 @@ KINDS: Final = (Kind(NODES, NodeState, NodeSeen), Kind(DECLARED, Declared, Decla
 def checked(kind: Kind, key: bytes | None, value: bytes) -> NodeState | Declared:
     """The record in ``value``. msgspec.DecodeError and Refused say what is wrong with it."""
     record = decode(value, kind.record)
-    if record.v != 1:
-        raise Refused(Reason.wrong_version, f"v is {record.v}; expected 1")
-    if not 0 < len(record.server) <= SERVER_LENGTH_MAX:
-        raise Refused(
-            Reason.oversized_field, f"server is {record.server!r}; expected 1 to {SERVER_LENGTH_MAX} characters"
-        )
-    if not TS_NS_MIN <= record.ts <= TS_NS_MAX:
-        raise Refused(Reason.out_of_range, f"ts is {record.ts}; expected ns UTC between 1990 and 2100")
+    if (found := problem(record)) is not None:
+        raise Refused(*found)
     if key is not None and key != record.server.encode():
         raise Refused(Reason.out_of_range, f"server is {record.server!r} under the key {key!r}; expected the same name")
     return record

@@ -73,6 +73,13 @@ def test_nodes_and_declared_are_told_apart_and_take_offsets_of_their_own_topic(t
     assert batch.offsets.tolist() == [0, 1, 2]
 
 
+def test_node_records_that_a_worker_would_refuse_are_refused(tmp_path: Path) -> None:
+    lines = [node_dict("R0", T0), node_dict("R0", 5), node_dict("R" * 17, T0), declared_dict("R0", T0) | {"v": 2}]
+    log = NdjsonLog(write(tmp_path / "log.ndjson", lines))
+    assert [n.record.server for n in log.nodes()] == ["R0"]
+    assert sum(log.findings.refused.values()) == 3
+
+
 def test_bad_lines_are_numbered_and_take_no_offset(tmp_path: Path) -> None:
     dicts = event_dicts(3, servers=1)
     bad_node = node_dict("R0", T0) | {"flags": 7}
