@@ -89,12 +89,6 @@ class Segments:
         at[at < self.start[self.sid]] = -1
         return at
 
-    def unsort(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Back from sorted order to log order."""
-        out = np.empty_like(values)
-        out[self.order] = values
-        return out
-
 
 def reflected(increments: I64, carry: I64) -> I64:
     """(k, n) the Lindley recursions ``W[i] = max(0, W[i-1] + x[i])`` with ``W[-1] = carry`` (k,), in closed form and exact.

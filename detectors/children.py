@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detectors.arrays import I64, U8, U64, Bools, Segments, where
+from detectors.arrays import I64, U64, Bools, Segments, where
 from detectors.flow import Flow
 from detectors.intern import IdTable
 from detectors.kinds import ASKS, BY_ORIG, CANCEL, FILL, GONE, ORDER, PARENT, PARENT_DONE, REPLACE
@@ -45,10 +45,6 @@ class ChildFlow:
     """The parent was accepted before this event."""
     done_for_ns: I64
     """Time since the parent was done, -1 where it is not done."""
-    leaves: I64
-    """The child's leaves before the event."""
-    status: U8
-    """The child's status before the event."""
 
 
 class Children:
@@ -64,8 +60,7 @@ class Children:
         parent = self._parents(flow, order, new, orig)
         n = len(flow)
         zero, no = np.zeros(n, np.int64), np.zeros(n, np.bool_)
-        nothing = (zero.copy(), zero.copy(), zero.copy(), no.copy(), zero - 1, zero.copy(), np.zeros(n, np.uint8))
-        out = ChildFlow(order, parent, new, no, *nothing)
+        out = ChildFlow(order, parent, new, no, zero, zero.copy(), zero.copy(), no.copy(), zero - 1)
         self._order_pass(flow, out)
         self._parent_pass(flow, out)
         return out
@@ -155,7 +150,7 @@ class Children:
         before = seg.before(status, cols["status"][rows])
         over = np.where(before == PENDING, 0, np.where(before == DEAD, qty, np.maximum(qty - open_, 0)))
         delta = grow + np.where(is_fill, over, 0) - np.where(gone, open_, 0)
-        out.delta[at], out.leaves[at], out.status[at] = delta, open_, before
+        out.delta[at] = delta
         out.emission[at] = sized & (grow > 0)
         last = seg.last
         cols["leaves"][rows], cols["total"][rows] = leaves[last], total[last]

@@ -118,7 +118,7 @@ class Conservation:
         """The parent, what it asked for and what was committed."""
         i, child, flow = finding.index, context.child, context.flow
         if finding.edge == "close":
-            return {"orders": int(finding.since[1]), "fills": int(finding.since[5])}
+            return {"orders": finding.count("orders"), "fills": finding.count("fills")}
         parent = int(child.parent[i])
         late = int(child.done_for_ns[i])
         what = "after_done" if late > self.race_ns else "overorder" if flow.kind[i] != FILL else "overfill"
@@ -132,7 +132,7 @@ class Conservation:
             "excess_orders": int(self._sums[i, 0]),
             "symbol": flow.text("symbol", i),
             "strategy": flow.text("strategy", i),
-            "fills": int(finding.since[5]),
+            "fills": finding.count("fills"),
         }
 
     def minute(self, learn: bool) -> None:

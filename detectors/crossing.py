@@ -10,7 +10,6 @@ from detectors.config import CrossingConfig
 from detectors.cusum import CusumBank, Steps
 from detectors.detector import Context
 from detectors.excursion import Excursion, Finding
-from detectors.totals import INDEX
 from schemas.records import Family
 from schemas.units import S_NS, USD6, usd
 
@@ -46,9 +45,8 @@ class Crossing:
         self.burn_normal, self.matched_normal = Baseline(), Baseline()
         self.steps = Steps()
         self.excursion = Excursion(_ONE, round(config.quiet_s * S_NS))
-        self.burn_limit = round(config.burn_usd_limit * USD6)
-        self.matched_limit = round(config.matched_usd_limit * USD6)
-        self._limits = np.array([[self.burn_limit], [self.matched_limit]], np.int64)
+        limits = (config.burn_usd_limit, config.matched_usd_limit)
+        self._limits = np.array([[round(usd_limit * USD6)] for usd_limit in limits], np.int64)
         self._set_allowances()
         self._values: I64 = np.empty(0, np.int64)
 
@@ -91,18 +89,18 @@ class Crossing:
 
     def evidence(self, context: Context, finding: Finding) -> dict[str, Any]:
         """Both sides, what they burned and the symbol of the deciding fill."""
-        since, i = finding.since, finding.index
+        i = finding.index
         seconds = max(int(context.flow.t[i]) - finding.began, S_NS // 10) / S_NS
-        burn = usd(int(since[INDEX["spread_burn_usd"]]))
-        buys, sells = int(since[INDEX["buys_at_ask"]]), int(since[INDEX["sells_at_bid"]])
+        burn = usd(finding.count("spread_burn_usd"))
+        buys, sells = finding.count("buys_at_ask"), finding.count("sells_at_bid")
         return {
             "buys_at_ask": buys,
             "sells_at_bid": sells,
             "pairs": min(buys, sells),
             "burn_usd": burn,
             "burn_usd_per_s": round(burn / seconds, 2),
-            "matched_usd": usd(int(since[INDEX["matched_usd"]])),
-            "net_usd": usd(int(since[INDEX["net_usd"]])),
+            "matched_usd": usd(finding.count("matched_usd")),
+            "net_usd": usd(finding.count("net_usd")),
             "window_ms": round(seconds * 1000, 3),
             "symbol": context.flow.text("symbol", i),
         }

@@ -12,7 +12,7 @@ import numpy as np
 
 from detectors.arrays import I64, where
 from detectors.flow import Flow
-from detectors.totals import COLUMNS, PROFIT, TRADED
+from detectors.totals import COLUMNS, INDEX, PROFIT, TRADED
 from schemas.records import FirstEvent, Money
 from schemas.units import S_NS, usd
 
@@ -33,6 +33,10 @@ class Finding:
     """Stream time of the first event (ns)."""
     since: I64
     """Totals from the first event to this one (columns of ``totals``)."""
+
+    def count(self, name: str) -> int:
+        """Change of one total since the first event."""
+        return int(self.since[INDEX[name]])
 
     def money(self, now: int) -> Money:
         """Loss and notional traded since the first event; the rate is over a tenth of a second at the least."""

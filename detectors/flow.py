@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import I64, U8, U64, Bools
+from detectors.arrays import I64, U8, U64
 from detectors.intern import words
-from schemas.events import Batch, Kind
+from schemas.events import Batch
 from schemas.records import FirstEvent, Source
 
 _SIGN: NDArray[np.int64] = np.array([0, 1, -1, 0, 0, -1], np.int64)
@@ -47,21 +47,6 @@ class Flow:
             self.server, self.topic, self.partition, self.events[s], self.offsets[s], self.items[s], self.t[s],
             self.kind[s], self.qty[s], self.px[s], self.sign[s], self.bid[s], self.ask[s],
         )  # fmt: skip
-
-    def keep(self, mask: Bools) -> "Flow":
-        """The events where mask (n,) holds."""
-        return Flow(
-            self.server, self.topic, self.partition, self.events[mask], self.offsets[mask], self.items[mask],
-            self.t[mask], self.kind[mask], self.qty[mask], self.px[mask], self.sign[mask], self.bid[mask],
-            self.ask[mask],
-        )  # fmt: skip
-
-    def is_kind(self, *kinds: Kind) -> Bools:
-        """(n,) events of any of the kinds."""
-        mask: Bools = self.kind == kinds[0]
-        for kind in kinds[1:]:
-            mask |= self.kind == kind
-        return mask
 
     def ids(self, name: str) -> U64:
         """(n, w) an id column as words."""

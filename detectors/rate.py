@@ -93,7 +93,7 @@ class Rate:
     def evidence(self, context: Context, finding: Finding) -> dict[str, Any]:
         """How many orders in how long, against how many expected."""
         span = max(int(context.flow.t[finding.index]) - finding.began, 1)
-        count = int(finding.since[1] + finding.since[2])
+        count = finding.count("orders") + finding.count("replaces")
         return {
             "count": count,
             "window_ms": round(span / 1e6, 3),

@@ -8,7 +8,9 @@ KINDS: Final = ("server", "strategy", "account", "symbol")
 
 def scope(kind: str, name: str) -> str:
     """``scope("server", "R3") == "server:R3"``."""
-    return parse(f"{kind}:{name}") and f"{kind}:{name}"
+    text = f"{kind}:{name}"
+    parse(text)
+    return text
 
 
 def parse(text: str) -> tuple[str, str]:
