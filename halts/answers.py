@@ -15,7 +15,6 @@ from halts.state import (
     Flow,
     Forgotten,
     GateAck,
-    Moved,
     NodeHeard,
     Requested,
     ScopeState,
@@ -164,19 +163,7 @@ def _stale_request(d: Draft, s: ScopeState) -> None:
 
 def _move(d: Draft, s: ScopeState, state: State, ts: int, gates: dict[str, GateAck]) -> None:
     """A transition that keeps the halt's identity and causes."""
-    d.add(
-        Moved(
-            scope=s.scope,
-            state=state,
-            action=s.action if state == "HALTED" else d.config.action,
-            halt_id=s.halt_id,
-            server=s.server,
-            causes=s.causes,
-            ts_event=s.ts_event,
-            ts_decided=ts,
-            money=s.money,
-            by=s.by if state == "HALTED" else BY_DESK,
-            reason=s.reason,
-            gates=gates,
-        )
-    )
+    if state == "HALTED":
+        d.move(s, state, ts_decided=ts, gates=gates)
+    else:
+        d.move(s, state, action=d.config.action, ts_decided=ts, by=BY_DESK, gates=gates)

@@ -4,7 +4,7 @@ two people for firm and server scopes, not before the cool-off is over; then in 
 from halts.draft import Draft
 from halts.orders import DRILL, OPERATOR, halt
 from halts.policy import Judgement
-from halts.state import CommandTaken, Forgotten, Moved, Refused, Request, Requested, Said, ScopeState
+from halts.state import CommandTaken, Forgotten, Refused, Request, Requested, Said, ScopeState
 from schemas.records import Cause, Command
 from schemas.scopes import parse
 from schemas.units import MS_NS
@@ -112,18 +112,4 @@ def _halt(d: Draft, said: Said) -> None:
 
 
 def _resume(d: Draft, s: ScopeState, c: Command, by: str, reason: str) -> None:
-    d.add(
-        Moved(
-            scope=s.scope,
-            state="RESUMING",
-            action="reduce_only",
-            halt_id=s.halt_id,
-            server=s.server,
-            causes=s.causes,
-            ts_event=s.ts_event,
-            ts_decided=c.ts,
-            money=s.money,
-            by=by,
-            reason=reason,
-        )
-    )
+    d.move(s, "RESUMING", action="reduce_only", ts_decided=c.ts, by=by, reason=reason)

@@ -1,11 +1,14 @@
 """A decision in the making: events so far, and the state as it will be after them."""
 
 from hashlib import sha256
+from typing import Any
+
+from msgspec.structs import replace
 
 from halts.config import DeskConfig
 from halts.evolve import evolve
-from halts.state import NEVER, Event, Forgotten, GateAck, LedgerState, ScopeState
-from schemas.records import FirstEvent
+from halts.state import NEVER, Event, Forgotten, GateAck, LedgerState, Moved, ScopeState
+from schemas.records import FirstEvent, State
 from schemas.scopes import FIRM, parse
 from schemas.units import MS_NS
 
@@ -32,6 +35,15 @@ class Draft:
         """One more event."""
         self.events.append(event)
         self.state = evolve(self.state, event)
+
+    def move(self, s: ScopeState, state: State, **changes: Any) -> None:
+        """A transition that keeps the halt's identity, causes and money, but for ``changes`` (fields of ``Moved``).
+        It stands with no gates unless they are given."""
+        kept = Moved(
+            scope=s.scope, state=state, action=s.action, halt_id=s.halt_id, server=s.server, causes=s.causes,
+            ts_event=s.ts_event, ts_decided=s.ts_decided, money=s.money, by=s.by, reason=s.reason,
+        )  # fmt: skip
+        self.add(replace(kept, **changes))
 
     def room_for(self, scope: str) -> bool:
         """Can ``scope`` be remembered? An ACTIVE one is forgotten for it if need be; the firm always has room."""

@@ -23,7 +23,6 @@ from halts.state import (
     Flow,
     Input,
     LedgerState,
-    Moved,
     NodeAlive,
     Overtaken,
     Said,
@@ -83,23 +82,7 @@ def _adopt(d: Draft, record: HaltRecord) -> None:
 
 
 def _order_again(d: Draft, s: ScopeState) -> None:
-    d.add(
-        Moved(
-            scope=s.scope,
-            state="HALTING",
-            action=s.action,
-            halt_id=s.halt_id,
-            server=s.server,
-            causes=s.causes,
-            ts_event=s.ts_event,
-            ts_decided=s.ts_decided,
-            money=s.money,
-            by=s.by or BY_DESK,
-            reason=s.reason,
-            gates=d.gates_of(s.scope, s.server),
-            again=True,
-        )
-    )
+    d.move(s, "HALTING", by=s.by or BY_DESK, gates=d.gates_of(s.scope, s.server), again=True)
 
 
 class HasState(Protocol):

@@ -116,20 +116,9 @@ def distrust(d: Draft, s: ScopeState, server: str, cause: Cause, ts: int, money:
     d.add(Distrusted(s.scope, server, AFTER_HALT_FLOW, replace(owed, acted=True)))
     s = d.scope(s.scope)
     if s.state == "HALTED":
-        d.add(
-            Moved(
-                scope=s.scope,
-                state="HALTING",
-                action=s.action,
-                halt_id=s.halt_id,
-                server=server,
-                causes=(cause, *s.causes)[: d.config.causes_max],
-                ts_event=s.ts_event,
-                ts_decided=ts,
-                money=money,
-                by=BY_DESK,
-                gates=s.gates,
-            )
+        causes = (cause, *s.causes)[: d.config.causes_max]
+        d.move(
+            s, "HALTING", server=server, causes=causes, ts_decided=ts, money=money, by=BY_DESK, reason="", gates=s.gates
         )
     else:
         _add_causes(d, s, (cause,))
