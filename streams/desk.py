@@ -14,6 +14,7 @@ from schemas.records import Ack, AuditRecord, Command, HaltRecord, Tick, Verdict
 from schemas.topics import ACKS, COMMANDS, DEAD_LETTERS, VERDICTS, Topic
 from streams.batches import RecordBatch
 from streams.halts_log import read_audit_tail, read_halts
+from streams.holding import unless_revoked
 from streams.keeper import Keeper
 from streams.metrics import Meter
 from streams.outbox import Outbox
@@ -195,16 +196,7 @@ class DeskHolder:
 
     async def of(self, batch: RecordBatch) -> RunningDesk | None:
         """The desk, when it has started; None when it is no longer ours."""
-        starting = self._starting
-        if starting is None:
-            return None
-        try:
-            desk = await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            if starting.cancelled():
-                return None  # revoked before it had started
-            raise
-        return desk if self._starting is starting else None
+        return await unless_revoked(lambda: self._starting)
 
     @property
     def desk(self) -> RunningDesk | None:

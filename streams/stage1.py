@@ -14,6 +14,7 @@ from schemas.events import Batch
 from schemas.records import Breach, DeadLetter, FeatureRow, encode
 from schemas.topics import DEAD_LETTERS, ORDERFLOW, VERDICTS
 from streams.batches import RecordBatch
+from streams.holding import unless_revoked
 from streams.keeper import Keeper
 from streams.metrics import Meter
 from streams.outbox import Outbox
@@ -135,16 +136,8 @@ class Stage1Partitions:
 
     async def of(self, batch: RecordBatch) -> Stage1Partition | None:
         """The engine for a batch; None when its partition is no longer ours."""
-        restoring = self._restoring
-        if restoring is None:
-            return None
-        try:
-            found = await asyncio.shield(restoring)
-        except asyncio.CancelledError:
-            if restoring.cancelled():
-                return None  # revoked before it was restored
-            raise
-        return found.get((batch.topic, batch.partition)) if self._restoring is restoring else None
+        found = await unless_revoked(lambda: self._restoring)
+        return found.get((batch.topic, batch.partition)) if found is not None else None
 
     async def tend(self) -> None:
         for partition in self.ready():
