@@ -120,10 +120,6 @@ class Market:
         self.bid = bid.astype(np.int64)
         self.ask = self.bid + spread.astype(np.int64)
 
-    def mid9(self) -> NDArray[np.int64]:
-        """(n_symbols,) fundamental mid in 1e-9, what positions are marked to."""
-        return np.rint(self.fundamental * TICK9).astype(np.int64)
-
 
 @dataclass(frozen=True, slots=True)
 class Sweep:

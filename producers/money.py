@@ -21,7 +21,6 @@ class Book:
         self.gross = np.zeros(world.n_symbols)
         self.bad_position = np.zeros(world.n_symbols)
         self._bad_cash_usd = 0.0
-        self.executions = 0
         self.bad_executions = 0
 
     def fill(self, fills: NDArray[Any]) -> None:
@@ -32,7 +31,6 @@ class Book:
         signed = np.where(fills["side"] == Side.B, qty, -qty)
         self.signed += np.bincount(sym, signed, n)
         self.gross += np.bincount(sym, qty, n)
-        self.executions += len(fills)
         np.add.at(self._position, (fills["server"], fills["acct"], sym), signed.astype(np.int64))
         bad = (fills["flags"] & Flag.BAD) != 0
         if bad.any():
@@ -55,7 +53,3 @@ class Book:
     def loss_usd(self, mid_usd: NDArray[np.float64]) -> float:
         """Loss of the incident's positions marked to ``mid_usd`` (n_symbols,); positive is lost."""
         return 0.0 - (self._bad_cash_usd + float(np.dot(self.bad_position, mid_usd)))
-
-    def bad_gross_usd(self, mid_usd: NDArray[np.float64]) -> float:
-        """Sum of absolute positions of the incident, in USD."""
-        return float(np.dot(np.abs(self.bad_position), mid_usd))

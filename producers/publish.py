@@ -51,7 +51,6 @@ class Publisher:
         one_per_value: bool = False,
         kafka: Mapping[str, Any] | None = None,
     ) -> None:
-        self._codec: Codec = codec
         self._encode = encode_sbe if codec == "sbe" else encode_json
         self._step = 1 if one_per_value else EVENTS_PER_VALUE[codec]
         self._prefix = prefix

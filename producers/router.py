@@ -1,6 +1,6 @@
 """The healthy router: takes parents, slices them into children within what is left of each, and closes them."""
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,10 @@ from producers.world import World
 from schemas.events import Kind, Side
 from schemas.units import MS_NS, US_NS
 
-CHILDREN_PER_BLOCK: Final = 1
-"""A parent sends at most one child per block: ten a second."""
-
 
 class Slicer:
-    """Slices managed parents. Invariant: filled + working <= quantity of the parent, at any time."""
+    """Slices managed parents, at most one child a block: ten a second. Invariant: filled + working <= quantity of the
+    parent, at any time."""
 
     def __init__(self, world: World) -> None:
         self._world = world

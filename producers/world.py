@@ -64,9 +64,9 @@ class World:
     """Shared state. Times in ns of event time; arrays by server are (n_servers,), by symbol (n_symbols,)."""
 
     def __init__(self, servers: Sequence[str], seed: int, start_ns: int, open_ns: int, close_ns: int) -> None:
-        seeds = np.random.SeedSequence(seed).spawn(6)
+        seeds = np.random.SeedSequence(seed).spawn(5)
         rngs = [np.random.default_rng(s) for s in seeds]
-        self.rng_market, self.rng_arrivals, self.rng_slicer, self.rng_venue, self.rng_nodes = rngs[1:]
+        self.rng_market, self.rng_arrivals, self.rng_slicer, self.rng_venue = rngs[1:]
         self.universe: Universe = make_universe(rngs[0])
         self.market = Market(self.universe, self.rng_market)
         self.parents = Parents()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from halts.config import Config
-from schemas.topics import ORDERFLOW, Topic, partition_count, topic_name
+from schemas.topics import Topic, topic_name
 from streams.batches import Limits
 from streams.transport import FETCH_WAIT_MS_MAX
 
@@ -42,10 +42,6 @@ class Settings:
     def topic(self, topic: Topic) -> str:
         """Name of ``topic`` on the broker."""
         return topic_name(topic, self.prefix)
-
-    @property
-    def flow_partitions(self) -> int:
-        return partition_count(ORDERFLOW, self.config.kafka.partitions)
 
     @property
     def group(self) -> str:

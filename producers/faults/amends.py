@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producers.arrivals import Arrivals
-from producers.faults.culprit import FOREVER, liquid_symbols, own_parents, strategy, times, want
+from producers.faults.culprit import FOREVER, liquid_symbols, one_server, own_parents, strategy, times, want
 from producers.tables import Flag, records
 from producers.world import RETAIL, VENUES, World
 from schemas.events import Kind, Side
@@ -93,9 +93,7 @@ class AmendBypass:
     def start(self, world: World, arrivals: Arrivals) -> None:
         """Draw the server."""
         self._world = world
-        self._server = int(self._rng.integers(world.n_servers))
-        want(world, self._onset, server=self._server)
-        world.truth.params.update(server=world.servers[self._server])
+        self._server = one_server(self._rng, world, self._onset)
 
     def block(self, start_ns: int, end_ns: int) -> None:
         """Some orders with their amends."""
@@ -130,9 +128,7 @@ class OrphanCancels:
     def start(self, world: World, arrivals: Arrivals) -> None:
         """Draw the server."""
         self._world = world
-        self._server = int(self._rng.integers(world.n_servers))
-        want(world, self._onset, server=self._server)
-        world.truth.params.update(server=world.servers[self._server], per_s=round(self._rate, 1))
+        self._server = one_server(self._rng, world, self._onset, per_s=round(self._rate, 1))
 
     def block(self, start_ns: int, end_ns: int) -> None:
         """Requests and refusals of one block."""

@@ -36,6 +36,14 @@ def liquid_symbols(rng: np.random.Generator, world: World, n: int) -> NDArray[np
     return rng.permutation(busy)[:n]
 
 
+def one_server(rng: np.random.Generator, world: World, onset_ns: int, **params: Any) -> int:
+    """Draws the server of a fault, notes that its scope ought to be halted from ``onset_ns`` on, and what was drawn."""
+    server = int(rng.integers(world.n_servers))
+    want(world, onset_ns, server=server)
+    world.truth.params.update(server=world.servers[server], **params)
+    return server
+
+
 def own_parents(
     world: World, ts: int, server: int, sym: NDArray[Any], side: NDArray[Any] | int, qty: NDArray[Any] | int,
     *, strat: int, acct: int, bad: bool = False, **columns: Any,

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from producers.arrivals import Arrivals
-from producers.faults.culprit import children, own_parents, times, touch, want
+from producers.faults.culprit import children, one_server, own_parents, times, touch, want
 from producers.tables import Style
 from producers.world import OLD_BUILD, RETAIL, RLP, World
 from schemas.events import Side
@@ -31,9 +31,7 @@ class ConfigDrift:
     def start(self, world: World, arrivals: Arrivals) -> None:
         """Draw the server."""
         self._world = world
-        self._server = int(self._rng.integers(world.n_servers))
-        want(world, self._onset, server=self._server)
-        world.truth.params.update(server=world.servers[self._server], reject_share=DRIFT_REJECT_SHARE)
+        self._server = one_server(self._rng, world, self._onset, reject_share=DRIFT_REJECT_SHARE)
 
     def block(self, start_ns: int, end_ns: int) -> None:
         """Drift when the time has come."""

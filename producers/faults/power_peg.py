@@ -71,7 +71,6 @@ class PowerPeg:
         self._mean = share * self._total_per_s
         early = max(world.start_ns, self._onset - 60 * S_NS)
         ts = np.sort(rng.integers(early, max(self._onset, early + 1), len(sym)))
-        self._received = np.where(server == self._stale, ts, 0)
         self._rows = np.full(len(sym), -1)
         self._accept(server == self._stale, ts)
         self._reject_times(world)

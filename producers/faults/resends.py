@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producers.arrivals import Arrivals
-from producers.faults.culprit import children, times, touch, want
+from producers.faults.culprit import children, one_server, times, touch
 from producers.tables import Style
 from producers.world import World
 from schemas.events import Side
@@ -35,9 +35,7 @@ class Resend:
     def start(self, world: World, arrivals: Arrivals) -> None:
         """Draw the server."""
         self._world = world
-        self._server = int(self._rng.integers(world.n_servers))
-        want(world, self._onset, server=self._server)
-        world.truth.params.update(server=world.servers[self._server], orders_per_s=round(self._rate, 2))
+        self._server = one_server(self._rng, world, self._onset, orders_per_s=round(self._rate, 2))
 
     def _full(self) -> NDArray[np.int64]:
         parents, n = self._world.parents, self._world.parents.n

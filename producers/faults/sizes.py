@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from producers.arrivals import Arrivals
-from producers.faults.culprit import liquid_symbols, own_parents, want
+from producers.faults.culprit import liquid_symbols, one_server, own_parents, want
 from producers.tables import Flag, records
 from producers.world import RETAIL, World
 from schemas.events import Kind, Side
@@ -62,9 +62,7 @@ class QtyPriceSwap:
     def start(self, world: World, arrivals: Arrivals) -> None:
         """Draw server and symbol."""
         self._world = world
-        self._server = int(self._rng.integers(world.n_servers))
-        want(world, self._onset, server=self._server)
-        world.truth.params.update(server=world.servers[self._server])
+        self._server = one_server(self._rng, world, self._onset)
 
     def block(self, start_ns: int, end_ns: int) -> None:
         """The order and everything that comes of it, once: fills of 500 shares, 25 a second, as the bid comes back."""
