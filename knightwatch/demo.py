@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from halts.config import Config
 from knightwatch.broker import EmbeddedKafka
 from knightwatch.follow import Follower, Seen, wait_until
@@ -62,7 +64,7 @@ class Demo:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="knightwatch-demo-")))
             self._say("starting Apache Kafka (the first time it is fetched: about 15 s more) ...")
             kafka = stack.enter_context(EmbeddedKafka(data=folder / "kafka"))
-            create_topics(self._kafka(kafka.bootstrap).kafka)
+            create_topics(replace(self.config.kafka, bootstrap=kafka.bootstrap, prefix=""))
             self._say(f"Kafka is at {kafka.bootstrap}; starting {self.plan.workers} worker(s) and the gates ...")
             for i in range(self.plan.workers):
                 self.workers.append(self._worker(kafka.bootstrap, folder, i))
@@ -85,11 +87,6 @@ class Demo:
         if self.plan.config is not None:
             command += ["--config", str(self.plan.config)]
         return Child([*command, "--data", str(folder / f"worker{i}")], folder / f"worker{i}.log")
-
-    def _kafka(self, bootstrap: str) -> Config:
-        from msgspec.structs import replace
-
-        return replace(self.config, kafka=replace(self.config.kafka, bootstrap=bootstrap, prefix=""))
 
     def _scenario(self) -> scenarios.Scenario:
         plan = self.plan

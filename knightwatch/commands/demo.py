@@ -2,10 +2,11 @@
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import typer
+
+from knightwatch.commands.options import Config
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +21,7 @@ def demo(
     servers: int = typer.Option(8, min=2, max=16, help="Router nodes."),
     workers: int = typer.Option(1, min=1, max=4, help="Faust workers."),
     minutes: float | None = typer.Option(None, help="Event time at most; an incident ends soon after its halt."),
-    config: Path | None = typer.Option(None, help="Configuration file (TOML); defaults otherwise."),
+    config: Config = None,
     as_json: bool = typer.Option(False, "--json", help="No view; print the summary as one JSON document."),
 ) -> None:
     """Start Kafka, a worker and eight routers with gates; let one run away; show how it is halted.

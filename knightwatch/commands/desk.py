@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
+from knightwatch.commands.options import Bootstrap, Config, Json, Prefix
 from knightwatch.config import load
 
 if TYPE_CHECKING:
@@ -22,11 +23,7 @@ if TYPE_CHECKING:
 Scope = Annotated[str, typer.Argument(help="server:NAME, strategy:NAME, account:NAME, symbol:NAME or firm.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, in words; goes to the audit.")]
 By = Annotated[str, typer.Option("--by", help="Your name; the login name otherwise.")]
-Bootstrap = Annotated[str | None, typer.Option("--bootstrap", help="Kafka as HOST:PORT[,HOST:PORT...].")]
-Prefix = Annotated[str | None, typer.Option("--prefix", help="Put before the name of every topic.")]
-Config = Annotated[Path | None, typer.Option("--config", help="Configuration file (TOML); defaults otherwise.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the effect.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 WAIT_S: Final = 5.0
 GATES_S: Final = 2.0

@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from knightwatch.commands.options import Json
 from knightwatch.config import load
 
 
@@ -17,7 +18,7 @@ def register(app: typer.Typer) -> None:
 def parity(
     log: Path = typer.Argument(help="A recording of a live run (folder made by `knightwatch record`)."),
     config: Path | None = typer.Option(None, help="Configuration file (TOML) of the live workers; defaults otherwise."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+    as_json: Json = False,
 ) -> None:
     """Run both stages again over a recorded live run and compare what they say with what was said, byte for byte.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from knightwatch.commands.options import Bootstrap
 from knightwatch.config import load
 
 
@@ -20,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def record(
     directory: Path = typer.Argument(help="Folder to record into: new, or a recording to go on with."),
-    bootstrap: str | None = typer.Option(None, help="Kafka as HOST:PORT[,HOST:PORT...]."),
+    bootstrap: Bootstrap = None,
     prefix: str | None = typer.Option(None, help="Prefix of the topics."),
     config: Path | None = typer.Option(None, help="Configuration file (TOML) of the workers; its digest is noted."),
     duration: float | None = typer.Option(None, min=0, help="Stop after so many seconds."),

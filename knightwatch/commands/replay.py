@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from knightwatch.commands.options import Config, Json
 from knightwatch.config import load
 
 
@@ -23,7 +24,7 @@ def replay(
     into_kafka: bool = typer.Option(False, "--into-kafka", help="Publish the log instead of running the engines here."),
     bootstrap: str | None = typer.Option(None, help="Kafka as HOST:PORT, with --into-kafka."),
     prefix: str | None = typer.Option(None, help="Put before the name of every topic, with --into-kafka."),
-    config: Path | None = typer.Option(None, help="Configuration file (TOML); defaults otherwise."),
+    config: Config = None,
     begin: str | None = typer.Option(None, "--from", help="Leave out events before this time (ISO 8601, or ns UTC)."),
     end: str | None = typer.Option(None, "--to", help="Leave out events from this time on."),
     server: list[str] = typer.Option([], help="Only these servers; may be given several times."),
@@ -33,7 +34,7 @@ def replay(
         True, help="Of a recording, keep the moments, acks and commands of the day (--no-timeline: events only)."
     ),
     out: Path | None = typer.Option(None, help="Folder to write verdicts.ndjson, halts.ndjson, audit.ndjson to."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+    as_json: Json = False,
 ) -> None:
     """Replay LOG offline at full speed and print its halts; the same log gives the same halts, byte for byte.
 

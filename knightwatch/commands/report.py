@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from knightwatch.commands.options import Config, Json
 from knightwatch.config import load
 
 
@@ -17,11 +18,11 @@ def register(app: typer.Typer) -> None:
 def report(
     log: Path = typer.Argument(help="A recording (folder), FILE.parquet, or FILE.ndjson[.gz]."),
     out: Path = typer.Option(Path("report.html"), help="The page to write."),
-    config: Path | None = typer.Option(None, help="Configuration file (TOML); defaults otherwise."),
+    config: Config = None,
     approved: Path | None = typer.Option(None, help="The configuration approved last: the page shows what changed."),
     tuned: Path | None = typer.Option(None, help="Folder of `knightwatch tune`: the page shows the Pareto front."),
     labels: Path | None = typer.Option(None, help="Ground truth, if it does not stand beside the log."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+    as_json: Json = False,
 ) -> None:
     """Flow, scores, halts and money over time, what each detector contributed, what changed: one self-contained page."""
     import msgspec

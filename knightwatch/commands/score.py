@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from knightwatch.commands.options import Config, Json
 from knightwatch.config import load
 
 
@@ -18,9 +19,9 @@ def register(app: typer.Typer) -> None:
 def score(
     logs: list[Path] = typer.Argument(help="Labelled logs; FILE.labels.json stands beside each."),
     labels: Path | None = typer.Option(None, help="The labels, if they stand elsewhere (one log only)."),
-    config: Path | None = typer.Option(None, help="Configuration file (TOML); defaults otherwise."),
+    config: Config = None,
     against: Path | None = typer.Option(None, help="A second configuration to compare with."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+    as_json: Json = False,
 ) -> None:
     """Time to halt, bad orders and money before it, false halts per router-day with its 95 % interval, warnings."""
     import msgspec

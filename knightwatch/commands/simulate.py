@@ -7,6 +7,8 @@ from typing import Any
 
 import typer
 
+from knightwatch.commands.options import Prefix
+
 
 def register(app: typer.Typer) -> None:
     """Add ``simulate``."""
@@ -22,7 +24,7 @@ def simulate(
     speed: float = typer.Option(1.0, help="To Kafka: event time passes so many times as fast as the clock."),
     out: Path | None = typer.Option(None, help="FILE.ndjson[.gz] or FILE.parquet; to Kafka otherwise."),
     bootstrap: str | None = typer.Option(None, help="Kafka as HOST:PORT."),
-    prefix: str | None = typer.Option(None, help="Put before the name of every topic."),
+    prefix: Prefix = None,
     config: Path | None = typer.Option(None, help="Configuration file (TOML)."),
     codec: str = typer.Option("sbe", help="Encoding of order events on Kafka: sbe or json."),
     gates: bool = typer.Option(

@@ -1,10 +1,10 @@
 """``knightwatch topics``: create the topics, and verify them."""
 
 import json
-from pathlib import Path
 
 import typer
 
+from knightwatch.commands.options import Bootstrap, Config, Json, Prefix
 from knightwatch.config import load
 
 
@@ -14,13 +14,13 @@ def register(app: typer.Typer) -> None:
 
 
 def topics(
-    bootstrap: str | None = typer.Option(None, help="Kafka as HOST:PORT[,HOST:PORT...]."),
-    prefix: str | None = typer.Option(None, help="Put before the name of every topic."),
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
     partitions: int | None = typer.Option(None, min=1, help="Partitions of orderflow, nodes and declared."),
     replication: int | None = typer.Option(None, min=1, help="Replicas of each partition."),
-    config: Path | None = typer.Option(None, help="Configuration file (TOML); defaults otherwise."),
+    config: Config = None,
     timeout_s: float = typer.Option(30.0, help="How long to wait for the broker."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+    as_json: Json = False,
 ) -> None:
     """Create topics that are missing, then compare all with what they must be. Exits 1 when they differ."""
     import msgspec

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from knightwatch.commands.options import Json
 from knightwatch.config import load
 
 
@@ -28,7 +29,7 @@ def tune(
     false_warning_usd: float = typer.Option(1_000.0, min=0, help="What a false warning costs, USD."),
     only: list[str] = typer.Option([], help="Only these parameters, as stage1.rate.*; may be given several times."),
     config: Path | None = typer.Option(None, help="Configuration to begin with (TOML); defaults otherwise."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON document."),
+    as_json: Json = False,
 ) -> None:
     """Search for parameters that lose less before a halt and halt less often for nothing; judge them on other logs.
 

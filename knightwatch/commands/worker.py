@@ -4,6 +4,7 @@ from pathlib import Path
 
 import typer
 
+from knightwatch.commands.options import Bootstrap, Config, Prefix
 from knightwatch.config import load
 
 
@@ -13,9 +14,9 @@ def register(app: typer.Typer) -> None:
 
 
 def worker(
-    bootstrap: str | None = typer.Option(None, help="Kafka as HOST:PORT[,HOST:PORT...]."),
-    config: Path | None = typer.Option(None, help="Configuration file (TOML); defaults otherwise."),
-    prefix: str | None = typer.Option(None, help="Put before the name of every topic."),
+    bootstrap: Bootstrap = None,
+    config: Config = None,
+    prefix: Prefix = None,
     metrics_port: int | None = typer.Option(None, help="Serve Prometheus metrics on this port; 0 takes any free one."),
     data: Path | None = typer.Option(None, help="Folder for Faust's own files."),
     loglevel: str = typer.Option("info", help="debug, info, warning or error."),
