@@ -9,7 +9,7 @@ from msgspec import Struct, field
 State = Literal["ACTIVE", "WARNED", "HALTING", "HALTED", "RESUMING"]
 Action = Literal["block_and_cancel", "block", "reduce_only"]
 AckStatus = Literal["blocked", "cancelling", "confirmed"]
-CommandVerb = Literal["halt", "resume", "approve", "drill"]
+CommandVerb = Literal["halt", "resume", "approve", "drill", "config"]
 Family = Literal[
     "conservation", "rate", "crossing", "repetition", "malformed", "exposure", "novelty",
     "divergence", "drift", "breadth", "participation", "silence", "limits",
@@ -94,6 +94,8 @@ class HaltRecord(Struct, frozen=True):
     by: str
     generation: int = 0
     v: int = 1
+    key_id: str = ""
+    signature: str = ""
 
 
 class Heartbeat(Struct, frozen=True, tag_field="type", tag="heartbeat"):
@@ -103,6 +105,8 @@ class Heartbeat(Struct, frozen=True, tag_field="type", tag="heartbeat"):
     seq: int
     generation: int = 0
     v: int = 1
+    key_id: str = ""
+    signature: str = ""
 
 
 class Ack(Struct, frozen=True):
@@ -121,7 +125,7 @@ class Ack(Struct, frozen=True):
 
 
 class Command(Struct, frozen=True):
-    """``commands``: an operator's word. ``epoch`` is that of the halt which the command answers."""
+    """``commands``: an operator's word. ``epoch`` is that of the halt which the command answers. Signed by halts.signing."""
 
     command_id: str
     ts: int
@@ -136,6 +140,10 @@ class Command(Struct, frozen=True):
     key_id: str = ""
     signature: str = ""
     v: int = 1
+    emergency: bool = False
+    """Break-glass: a resume by one person where two are needed, before the cool-off is over."""
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Dotted setting -> new value, of a ``config``; ``epoch`` is then the version of the configuration it answers."""
 
 
 class DeadLetter(Struct, frozen=True):
