@@ -12,6 +12,7 @@ from msgspec import Meta, Struct, field
 from detectors.config import Stage1Config
 from halts.config_keys import flatten, unknown_key, value_at, words_at
 from schemas.records import Action
+from schemas.security import AclConfig, KafkaSecurity, problem
 from schemas.topics import HEARTBEAT_MS
 
 Ms = Annotated[int, Meta(ge=0, le=86_400_000)]
@@ -58,7 +59,7 @@ def default_rules() -> dict[str, Rule]:
 
 
 class KafkaConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the topics are. Credentials never stand here: they come from the environment of the process."""
+    """Where the topics are, and how clients prove who they are."""
 
     bootstrap: Annotated[str, Meta(min_length=3)] = "127.0.0.1:9092"
     prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]*$", max_length=100)] = ""
@@ -68,6 +69,8 @@ class KafkaConfig(Struct, frozen=True, forbid_unknown_fields=True):
     replication: Annotated[int, Meta(ge=1, le=7)] = 1
     app_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]+$", max_length=100)] = "knightwatch"
     """Consumer group of the workers."""
+    security: KafkaSecurity = KafkaSecurity()
+    acls: AclConfig = AclConfig()
 
 
 class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -170,6 +173,10 @@ def parse(text: str, source: str) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(source, "", f"invalid TOML ({error})", "TOML 1.0", "correct that line") from error
     if (stray := unknown_key(tree, Config)) is not None:
+        if any(word in stray.key.rpartition(".")[2].lower() for word in ("password", "passwd", "secret", "token")):
+            expected = "no secret in a configuration file; password_env or password_file say where it is"
+            remedy = "move it there, and change it: whoever read this file has it"
+            raise ConfigError(source, stray.key, "a secret (not shown)", expected, remedy)
         remedy = f"did you mean {stray.nearest!r}?" if stray.nearest else "remove it"
         raise ConfigError(source, stray.key, f"an unknown key (value {stray.value!r})", stray.expected, remedy)
     config = _convert(_with_default_rules(tree, source), Config, source, "")
@@ -177,6 +184,8 @@ def parse(text: str, source: str) -> Config:
         found, least = config.gate.fail_closed_after_ms, config.desk.ack_timeout_ms
         expected = f"more than desk.ack_timeout_ms ({least})"
         raise ConfigError(source, "gate.fail_closed_after_ms", repr(found), expected, "raise it, or lower the other")
+    if (wrong := problem(config.kafka.security)) is not None:
+        raise ConfigError(source, f"kafka.security.{wrong.key}", wrong.found, wrong.expected, wrong.remedy)
     return config
 
 
