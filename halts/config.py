@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 
 from detectors.config import Stage1Config
 from halts.config_keys import flatten, unknown_key, value_at, words_at
+from halts.keys import Operator, Ring, release_problem
 from schemas.records import Action
 from schemas.security import AclConfig, KafkaSecurity, problem
 from schemas.topics import HEARTBEAT_MS
@@ -107,14 +108,29 @@ class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Desk time from the halt before a resume may take effect."""
     resume_stage_ms: Ms = 30_000
     """Desk time in RESUMING (reducing orders only) without a breach before ACTIVE."""
+    drill_ms_max: Ms = 2_000
+    """A drill ends by itself when every gate concerned has confirmed, or after this. Desk time."""
     request_ttl_ms: Ms = 600_000
     """A resume request that nobody approves for so long is void. Desk time."""
     resuming_strict: bool = True
     """While RESUMING, what would otherwise warn halts."""
     two_person_scopes: tuple[Literal["firm", "server", "strategy", "account", "symbol"], ...] = ("firm", "server")
     """Kinds of scope whose resume needs a request and the approval of another person."""
+    resume_orders_per_s: Annotated[float, Meta(ge=0, le=1e6)] = 20.0
+    """Second stage of RESUMING: so many orders a second may pass each gate concerned, besides those that reduce. 0: no
+    such stage."""
+    probation_ms: Ms = 300_000
+    """Desk time after a resume, once ACTIVE again, in which what would otherwise warn halts."""
+    command_age_ms_max: Ms = 60_000
+    """A resume, approve or config whose stamp is further from the desk's clock is stale. Wall time."""
+    halt_age_ms_max: Ms = 86_400_000
+    """The same for a halt or drill, which may have waited for a desk to come back."""
     require_signatures: bool = False
-    """Refuse every command that is not signed by a known key."""
+    """Refuse every command that is not signed by a known key. Always so once operators are configured."""
+    audience: Annotated[str, Meta(max_length=100)] = ""
+    """Name of this fleet. Part of what is signed, so that a command for one fleet is worth nothing in another."""
+    operators: dict[str, Operator] = field(default_factory=dict)
+    """Who may order what, by name."""
     inputs_audit_ms: Ms = 10_000
     """The order of inputs goes to ``audit`` at least this often (at every tick if topics interleaved). Desk time."""
     scopes_max: Count = 8_192
@@ -144,6 +160,13 @@ class GateConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """How far the clocks of desk and router may be apart before heartbeats count as old."""
 
 
+class CanaryConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The probe of the kill path: a drill on a scope of its own, by the worker that has the desk."""
+
+    interval_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 60_000
+    """Time between two probes. 0: none."""
+
+
 class Config(Struct, frozen=True, forbid_unknown_fields=True):
     """Everything configurable."""
 
@@ -151,6 +174,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     stage1: Stage1Config = Stage1Config()
     desk: DeskConfig = field(default_factory=DeskConfig)
     gate: GateConfig = GateConfig()
+    canary: CanaryConfig = CanaryConfig()
 
 
 class ConfigError(ValueError):

@@ -96,6 +96,8 @@ class HaltRecord(Struct, frozen=True):
     v: int = 1
     key_id: str = ""
     signature: str = ""
+    orders_per_s_max: float = 0.0
+    """RESUMING: what may pass a gate besides orders that reduce a position. 0: nothing."""
 
 
 class Heartbeat(Struct, frozen=True, tag_field="type", tag="heartbeat"):
@@ -107,6 +109,9 @@ class Heartbeat(Struct, frozen=True, tag_field="type", tag="heartbeat"):
     v: int = 1
     key_id: str = ""
     signature: str = ""
+    config_version: int = 0
+    config_digest: str = ""
+    """Which configuration is approved (halts.changes); 0 and empty: none ever was."""
 
 
 class Ack(Struct, frozen=True):
@@ -142,8 +147,9 @@ class Command(Struct, frozen=True):
     v: int = 1
     emergency: bool = False
     """Break-glass: a resume by one person where two are needed, before the cool-off is over."""
-    changes: dict[str, Any] = field(default_factory=dict)
-    """Dotted setting -> new value, of a ``config``; ``epoch`` is then the version of the configuration it answers."""
+    values: dict[str, Any] = field(default_factory=dict)
+    """Of a ``config``: every setting, dotted name -> value. ``epoch`` is then the version of the configuration that it
+    replaces."""
 
 
 class DeadLetter(Struct, frozen=True):
@@ -217,12 +223,14 @@ class FeatureRow(Struct, frozen=True, tag_field="type", tag="row"):
 
 
 class Tick(Struct, frozen=True, tag_field="type", tag="tick"):
-    """Time and silence as data: published every 100 ms by the worker that runs the desk. ``ts`` is wall time, ns UTC."""
+    """Time and silence as data: published every 100 ms by the worker that runs the desk. ``ts`` is wall time, ns UTC.
+    ``probe``: the canary is due, the desk drills its scope."""
 
     ts: int
     seq: int
     generation: int = 0
     v: int = 1
+    probe: bool = False
 
 
 class NodeSeen(Struct, frozen=True, tag_field="type", tag="node"):
