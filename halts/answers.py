@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from halts.draft import Draft
+from halts.drills import end_if_due, is_probe
 from halts.orders import AFTER_HALT_FLOW, BY_DESK, NO_ACK, distrust, flow_cause, widen
 from halts.policy import largest_money
 from halts.state import (
@@ -23,7 +24,7 @@ from halts.state import (
     Touched,
 )
 from schemas.records import Ack, Cause, State
-from schemas.scopes import FIRM, parse, scope
+from schemas.scopes import CANARY, FIRM, parse, scope
 from schemas.units import MS_NS
 
 NODE_NEWS_NS = 500 * MS_NS
@@ -56,7 +57,8 @@ def node_alive(d: Draft, server: str) -> None:
 
 def ack(d: Draft, a: Ack) -> None:
     """A gate's answer. When every gate concerned has confirmed, the scope is HALTED: nothing is working."""
-    node_alive(d, a.server)
+    if not is_probe(a.server):
+        node_alive(d, a.server)
     s = d.scope(a.scope)
     gate = s.gates.get(a.server) or GateAck(NEVER)
     if why := _not_counting(s, gate, a):
@@ -91,6 +93,8 @@ def _conclude(d: Draft, s: ScopeState) -> None:
 
 def _not_counting(s: ScopeState, gate: GateAck, a: Ack) -> str:
     """Why the answer does not count; empty if it does."""
+    if is_probe(a.server) and s.scope != CANARY:
+        return "the canary's gate answers for nothing else"
     if not s.closed:
         return f"{a.scope} is {s.state}: nothing to answer"
     if parse(s.scope)[0] == "server" and s.scope != scope("server", a.server):
@@ -131,6 +135,7 @@ def time_passes(d: Draft, t: TimePasses) -> None:
             _silent_gates(d, s)
             _stale_request(d, s)
             _conclude(d, d.scope(name))
+            end_if_due(d, d.scope(name))
         elif name in t.open_scopes:
             continue
         elif s.state == "WARNED" and d.now - s.touched_at >= d.config.warn_quiet_ms * MS_NS:
@@ -145,6 +150,8 @@ def _silent_gates(d: Draft, s: ScopeState) -> None:
     for server in late:
         gate = s.gates[server]
         d.add(Distrusted(s.scope, server, NO_ACK, replace(gate, acted=True)))
+        if s.drill:  # that is what the drill has found out
+            continue
         waited_ns = gate.due_at - s.halt_at
         evidence: dict[str, object] = {"scope": s.scope, "servers": late, "waited_ms": waited_ns // MS_NS}
         limit_ms = float(d.config.ack_timeout_ms)

@@ -1,8 +1,9 @@
 """Who may order what. A halt or a drill: anyone who is known, with a reason. A resume: the halt's own epoch, a reason,
 two people for firm and server scopes, not before the cool-off is over; then in stages, reducing orders first."""
 
+from halts import drills
 from halts.draft import Draft
-from halts.orders import DRILL, OPERATOR, halt
+from halts.orders import OPERATOR, halt
 from halts.policy import Judgement
 from halts.state import CommandTaken, Forgotten, Refused, Request, Requested, Said, ScopeState
 from schemas.records import Cause, Command
@@ -22,8 +23,10 @@ def command(d: Draft, said: Said) -> None:
         d.add(Refused(c, problem))
         return
     d.add(CommandTaken(c))
-    if c.verb in ("halt", "drill"):
+    if c.verb == "halt":
         _halt(d, said)
+    elif c.verb == "drill":
+        drills.begin(d, c, said.at)
     elif c.verb == "resume" and parse(c.scope)[0] in d.config.two_person_scopes:
         d.add(Requested(c.scope, Request(c.command_id, c.by, c.key_id, c.reason, d.now)))
     elif c.verb == "resume":
@@ -54,8 +57,10 @@ def _malformed(c: Command) -> str:
 
 def _unauthorised(d: Draft, c: Command) -> str:
     """Why it may not be done now; empty if it may."""
-    if c.verb in ("halt", "drill"):
+    if c.verb == "halt":
         return ""
+    if c.verb == "drill":
+        return drills.refusal(d, c)
     s = d.scope(c.scope)
     if not s.closed:
         return f"{c.scope} is {s.state}, not halted: there is nothing to {c.verb}"
@@ -97,13 +102,12 @@ def _person(name: str) -> str:
 
 def _halt(d: Draft, said: Said) -> None:
     c = said.command
-    detector = DRILL if c.verb == "drill" else OPERATOR
     kind, name = parse(c.scope)
     evidence: dict[str, object] = {"by": c.by, "reason": c.reason, "command_id": c.command_id}
     judgement = Judgement(
         scope=c.scope,
         level="halt",
-        causes=(Cause(detector, 1.0, 0.0, 0.0, evidence, said.at),),
+        causes=(Cause(OPERATOR, 1.0, 0.0, 0.0, evidence, said.at),),
         server=name if kind == "server" else "",
         ts_event=c.ts,
         ts_decided=c.ts,

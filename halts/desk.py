@@ -22,6 +22,7 @@ from halts.state import (
     LedgerState,
     Moved,
     NodeAlive,
+    Probe,
     Said,
     TimePasses,
     Touch,
@@ -147,7 +148,7 @@ class Desk:
         record = given.record
         match record:
             case Tick():
-                self._tick(record)
+                self._tick(record, FirstEvent(given.topic, given.partition, given.offset, record.ts))
             case FeatureRow():
                 self._row(record)
             case Breach():
@@ -162,7 +163,7 @@ class Desk:
             case DeclaredSeen():
                 pass
 
-    def _tick(self, tick: Tick) -> None:
+    def _tick(self, tick: Tick, at: FirstEvent) -> None:
         if tick.generation != self.generation:
             self.fenced = tick.generation > self.generation
             return
@@ -172,6 +173,8 @@ class Desk:
         self._apply(TimePasses(now, live))
         for judgement in self._opens.due(now):
             self._apply(judgement)
+        if tick.probe:
+            self._apply(Probe(at))
         if self._clock.beat_is_due:
             self._opens.sweep(now)
             beat = Heartbeat(ts=tick.ts, seq=self._clock.beats, generation=self.generation)

@@ -14,6 +14,7 @@ from halts.answers import ack, flow, node_alive, time_passes, touch
 from halts.authority import command
 from halts.config import DeskConfig
 from halts.draft import Draft, halt_id
+from halts.drills import probe
 from halts.evolve import evolve
 from halts.orders import BY_DESK, follow
 from halts.policy import Judgement
@@ -25,6 +26,7 @@ from halts.state import (
     LedgerState,
     NodeAlive,
     Overtaken,
+    Probe,
     Said,
     ScopeState,
     TimePasses,
@@ -54,6 +56,8 @@ def decide(config: DeskConfig, state: LedgerState, given: Input | Judgement) -> 
             ack(d, given)
         case Said():
             command(d, given)
+        case Probe():
+            probe(d, given)
         case HaltRecord():
             _adopt(d, given)
     return tuple(d.events)

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from halts.draft import Draft, halt_id
 from halts.policy import Judgement
-from halts.state import CauseAdded, Distrusted, GateAck, Moved, ScopeState
+from halts.state import DRILL, CauseAdded, Distrusted, GateAck, Moved, ScopeState
 from schemas.records import Action, Cause, FirstEvent, Money
 from schemas.scopes import FIRM, parse, scope
 from schemas.units import MS_NS
@@ -16,7 +16,6 @@ AFTER_HALT_FLOW: Final = "after_halt_flow"
 WIDENING: Final = "widening"
 LIMIT: Final = "scopes_max"
 OPERATOR: Final = "operator"
-DRILL: Final = "drill"
 BY_DESK: Final = "desk"
 
 
@@ -54,9 +53,10 @@ def warn(d: Draft, j: Judgement) -> None:
 
 
 def halt(d: Draft, j: Judgement, by: str = BY_DESK, reason: str = "", action: Action | None = None) -> None:
-    """HALTING, from any state that is not closed. On a scope that is closed: one more cause, and wider if it flows."""
+    """HALTING, from any state that is not closed, and from a drill if this is none. On a scope that is closed: one more
+    cause, and wider if it flows."""
     s = d.scope(j.scope)
-    if s.closed:
+    if s.closed and not (s.drill and j.causes[0].detector != DRILL):
         _add_causes(d, s, j.causes)
         _widen_if_it_flows(d, j)
         return
@@ -114,6 +114,8 @@ def distrust(d: Draft, s: ScopeState, server: str, cause: Cause, ts: int, money:
     scope widens."""
     owed = d.owing(d.config.ack_timeout_ms)
     d.add(Distrusted(s.scope, server, AFTER_HALT_FLOW, replace(owed, acted=True)))
+    if s.drill:  # that is what the drill has found out
+        return
     s = d.scope(s.scope)
     if s.state == "HALTED":
         causes = (cause, *s.causes)[: d.config.causes_max]

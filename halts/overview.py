@@ -20,7 +20,7 @@ from halts.state import (
 )
 from halts.text import sentence
 from schemas.records import HaltRecord
-from schemas.scopes import FIRM, parse
+from schemas.scopes import CANARY, FIRM, parse
 from schemas.units import MS_NS
 
 
@@ -46,7 +46,7 @@ def halt_record(ledger: LedgerState, name: str, generation: int) -> HaltRecord:
 def _closed_besides(ledger: LedgerState, name: str) -> list[str]:
     """Closed scopes other than ``name`` that may overlap with it: all but other names of its own kind."""
     kind, _ = parse(name)
-    closed = (other for other in ledger.live if ledger.scope(other).closed and other != name)
+    closed = (other for other in ledger.live if ledger.scope(other).closed and other not in (name, CANARY))
     return [other for other in closed if kind == FIRM or parse(other)[0] != kind]
 
 

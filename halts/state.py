@@ -9,6 +9,8 @@ from schemas.records import Ack, AckStatus, Action, Cause, Command, FirstEvent, 
 from schemas.topics import HALTS
 
 CLOSED: Final = ("HALTING", "HALTED")
+DRILL: Final = "drill"
+"""The cause of a halt that is an exercise."""
 NEVER: Final = 2**62
 """A desk time that does not come."""
 RANK: Final[Mapping[str, int]] = {"": 0, "blocked": 1, "cancelling": 2, "confirmed": 3}
@@ -72,8 +74,13 @@ class ScopeState(Struct, frozen=True):
 
     @property
     def closed(self) -> bool:
-        """Latched: only an authorised resume opens it."""
+        """Latched: only an authorised resume opens it, or its own end if it is a drill."""
         return self.state in CLOSED
+
+    @property
+    def drill(self) -> bool:
+        """Closed by an exercise and nothing else: it ends by itself, and never widens."""
+        return self.closed and bool(self.causes) and all(cause.detector == DRILL for cause in self.causes)
 
 
 class LedgerState(Struct, frozen=True):
@@ -135,6 +142,12 @@ class Said(Struct, frozen=True):
     command: Command
     at: FirstEvent
     problem: str | None
+
+
+class Probe(Struct, frozen=True):
+    """The canary is due: its scope is halted as a drill. ``at``: the tick that says so."""
+
+    at: FirstEvent
 
 
 # --- events -----------------------------------------------------------------------------------------------------------
@@ -252,7 +265,7 @@ class Overtaken(Struct, frozen=True, tag=True):
     epoch: int
 
 
-Input = TimePasses | Touch | NodeAlive | Flow | Said | Ack | HaltRecord
+Input = TimePasses | Touch | NodeAlive | Flow | Said | Probe | Ack | HaltRecord
 Event = (
     Moved | CauseAdded | Touched | Acked | AckIgnored | Distrusted | NodeHeard | Requested | CommandTaken | Refused
     | Advanced | Adopted | Forgotten | Overtaken

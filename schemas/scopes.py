@@ -4,6 +4,10 @@ from typing import Final
 
 FIRM: Final = "firm"
 KINDS: Final = ("server", "strategy", "account", "symbol")
+CANARY_SERVER: Final = "_canary"
+CANARY: Final = "server:_canary"
+"""The scope that the worker with the desk halts and restores again and again, to prove that the kill path works. No
+router has that name: a gate for it runs beside the desk, and nothing real is ever blocked by it."""
 
 
 def scope(kind: str, name: str) -> str:

@@ -156,20 +156,6 @@ def test_a_command_without_an_id_is_refused_each_time() -> None:
     assert world.state("firm") == "ACTIVE"
 
 
-def test_a_drill_is_a_real_halt_that_says_so_and_is_measured() -> None:
-    world = World(CONFIG)
-    world.tick()
-    world.say("drill", "ann", "server:R7", reason="quarterly test")
-    began = world.now
-    world.ack("blocked", "R7", "server:R7", ts=began + 12 * 10**6)
-    world.ack("confirmed", "R7", "server:R7", ts=began + 30 * 10**6)
-    record = world.halts()[-1]
-    assert (record.state, record.cause[0].detector) == ("HALTED", "drill")
-    assert "DRILL: ann halts router R7" in record.text
-    gates = world.audited("transition")[-1]["gates"]
-    assert gates == {"R7": {"status": "confirmed", "blocked_ms": 12.0, "confirmed_ms": 30.0}}
-
-
 def signed_only(command: Command) -> str | None:
     return None if command.signature == "good" else "signature is not that of a known key: sign it again"
 

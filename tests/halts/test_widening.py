@@ -209,7 +209,9 @@ def test_halts_that_people_order_do_not_widen() -> None:
     world = World(DeskConfig(ack_timeout_ms=0))
     world.tick()
     for i in range(5):
+        world.row(f"R{i}", world.now, fills=1.0)
         world.say("drill" if i % 2 else "halt", "ann", f"server:R{i}")
+    assert {world.state(f"server:R{i}") for i in range(5)} == {"HALTING"}
     assert world.state("firm") == "ACTIVE"
 
 

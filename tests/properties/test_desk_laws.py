@@ -73,7 +73,8 @@ def test_cutting_and_snapshots_change_nothing(
 
 
 class Latch(RuleBasedStateMachine):
-    """Against a model of one bit per scope: shut once HALTING, open only after a resume that two people asked for."""
+    """Against a model of one bit per scope: shut once HALTING, open only after a resume that two people asked for, or
+    by itself if nothing but a drill had shut it."""
 
     @initialize()
     def begin(self) -> None:
@@ -81,6 +82,7 @@ class Latch(RuleBasedStateMachine):
         self.world.tick()
         self.epochs: dict[str, int] = {}
         self.shut: set[str] = set()
+        self.drills: set[str] = set()
         self.checked = 0
 
     @rule(step=steps)
@@ -102,8 +104,14 @@ class Latch(RuleBasedStateMachine):
         for record in records[self.checked :]:
             assert record.epoch == self.epochs.get(record.scope, 0) + 1, "one epoch a transition"
             self.epochs[record.scope] = record.epoch
+            drill = record.scope in self.drills
+            self.drills.discard(record.scope)
             if record.state in ("HALTING", "HALTED"):
                 self.shut.add(record.scope)
+                if all(cause.detector == "drill" for cause in record.cause):
+                    self.drills.add(record.scope)
+            elif drill and record.state == "ACTIVE":
+                self.shut.discard(record.scope)
             elif record.scope in self.shut:
                 assert record.state == "RESUMING", f"{record.scope} opened into {record.state}"
                 people = {p.strip() for p in record.by.split(",")}
