@@ -7,9 +7,9 @@ restart writes nothing twice. Grafana being away delays annotations and loses no
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from kafka import KafkaConsumer, TopicPartition
@@ -109,8 +109,16 @@ class Annotator:
 
     ``start`` raises PushError if Grafana refuses, so that a wrong token is said at once and not in a log."""
 
-    def __init__(self, bootstrap: str, grafana: Grafana, prefix: str = "", desk_url: str = DESK_URL) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        grafana: Grafana,
+        prefix: str = "",
+        desk_url: str = DESK_URL,
+        kafka: Mapping[str, Any] | None = None,
+    ) -> None:
         self._bootstrap, self._grafana, self._prefix, self._desk_url = bootstrap, grafana, prefix, desk_url
+        self._kafka = dict(kafka or {})
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="knightwatch-annotator", daemon=True)
         self._pending: deque[Annotation] = deque(maxlen=PENDING_MAX)
@@ -136,7 +144,10 @@ class Annotator:
         while not self._stop.is_set():
             try:
                 consumer = KafkaConsumer(
-                    bootstrap_servers=self._bootstrap, enable_auto_commit=False, client_id="knightwatch-annotator"
+                    bootstrap_servers=self._bootstrap,
+                    enable_auto_commit=False,
+                    client_id="knightwatch-annotator",
+                    **self._kafka,
                 )
                 try:
                     self._follow(consumer)

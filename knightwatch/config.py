@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from halts.config import Config, ConfigError, parse
+from halts.gate_security import ClientOptions, client_options
 
 
 def load(path: Path | None = None, *, bootstrap: str | None = None, prefix: str | None = None) -> Config:
@@ -24,3 +25,8 @@ def load(path: Path | None = None, *, bootstrap: str | None = None, prefix: str 
     if prefix is not None:
         kafka = msgspec.structs.replace(kafka, prefix=prefix)
     return msgspec.structs.replace(config, kafka=kafka)
+
+
+def kafka_options(config: Config) -> ClientOptions:
+    """Options for every Kafka client of this process, from ``[kafka.security]``; reads the secrets. SecurityError."""
+    return client_options(config.kafka.security)

@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -38,10 +39,10 @@ class Seen:
 class Follower:
     """Follows halts, acks and verdicts of one prefix in a thread of its own, from their beginning."""
 
-    def __init__(self, bootstrap: str, prefix: str = "") -> None:
+    def __init__(self, bootstrap: str, prefix: str = "", kafka: Mapping[str, Any] | None = None) -> None:
         self.seen = Seen()
         self._topics = {topic_name(t, prefix): t for t in (HALTS, ACKS, VERDICTS)}
-        self._bootstrap = bootstrap
+        self._bootstrap, self._kafka = bootstrap, dict(kafka or {})
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="demo-follower", daemon=True)
 
@@ -62,7 +63,9 @@ class Follower:
                 self._stop.wait(0.5)
 
     def _session(self) -> None:
-        consumer = KafkaConsumer(bootstrap_servers=self._bootstrap, fetch_max_wait_ms=50, enable_auto_commit=False)
+        consumer = KafkaConsumer(
+            bootstrap_servers=self._bootstrap, fetch_max_wait_ms=50, enable_auto_commit=False, **self._kafka
+        )
         try:
             parts = [TopicPartition(name, 0) for name in self._topics]
             consumer.assign(parts)

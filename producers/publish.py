@@ -1,6 +1,7 @@
 """Order flow to Kafka: kafka-python, idempotent, many events per value where the rate is high."""
 
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -9,12 +10,13 @@ from typing import Any, Final, Literal, Self
 
 import numpy as np
 from kafka import KafkaProducer
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.errors import KafkaError, KafkaTimeoutError, TopicAuthorizationFailedError
 from msgspec import Struct
 from numpy.typing import NDArray
 
 from schemas import records
 from schemas.codec import encode_json, encode_sbe
+from schemas.events import EVENT, take
 from schemas.topics import DECLARED, NODES, ORDERFLOW, Topic, topic_name
 
 log = logging.getLogger(__name__)
@@ -26,16 +28,22 @@ BACKLOG_MAX: Final = 20_000
 """Values kept while the broker is away; beyond that the oldest is dropped and counted."""
 METADATA_S_MAX: Final = 5.0
 """How long the constructor waits for the topics' metadata."""
+LINGER_MS: Final = 5.0
+"""How long events may wait for others to share a value with, where the rate is high."""
+HELD_EVENTS_MAX: Final = 16_000
+"""So many do not wait any longer."""
 BLOCK_MS_MAX: Final = 50
 """Longest time that a send may hold the router up (metadata missing or buffers full)."""
 
 
 class Publisher:
-    """Publishes one process' order flow.
+    """Publishes one process' order flow. Any thread may call.
 
-    One value holds the consecutive events of one server in a call, so that the partition (by key, Kafka's default
-    murmur2) keeps each server's order. codec: of order events. linger_ms: how long kafka-python may wait to fill a
-    batch. one_per_value: never pack events (for benchmarks). kafka: further options (security and the like).
+    One value holds consecutive events of one server, so that the partition (by key, Kafka's default murmur2) keeps each
+    server's order. codec: of order events. linger_ms: events that follow others sooner than this wait for company until
+    the first of them is this old, and share a value; events after a pause go at once, so that a low rate waits for
+    nothing. 0: each call sends its own. one_per_value: never pack events (for benchmarks). kafka: further options
+    (security and the like).
 
     A broker that is away never blocks a router: values wait in a bounded backlog, in order; ``unsent``, ``failed`` and
     ``dropped`` say how many. ``KafkaError`` is raised only by the constructor, when no broker answers at all.
@@ -47,7 +55,7 @@ class Publisher:
         *,
         prefix: str = "",
         codec: Codec = "sbe",
-        linger_ms: int = 0,
+        linger_ms: float = LINGER_MS,
         one_per_value: bool = False,
         kafka: Mapping[str, Any] | None = None,
     ) -> None:
@@ -55,7 +63,7 @@ class Publisher:
         self._step = 1 if one_per_value else EVENTS_PER_VALUE[codec]
         self._prefix = prefix
         options: dict[str, Any] = {
-            "acks": "all", "enable_idempotence": True, "compression_type": "lz4", "linger_ms": linger_ms,
+            "acks": "all", "enable_idempotence": True, "compression_type": "lz4", "linger_ms": 0,
             "max_block_ms": BLOCK_MS_MAX, "batch_size": 262_144, "client_id": "knightwatch-publisher",
         }  # fmt: skip
         self._producer = KafkaProducer(bootstrap_servers=bootstrap, **{**options, **dict(kafka or {})})
@@ -66,6 +74,14 @@ class Publisher:
         self.failed = 0
         self.dropped = 0
         self._away = False
+        self._linger_s = 0.0 if one_per_value else linger_ms / 1_000
+        self._changed = threading.Condition()
+        self._held: list[NDArray[Any]] = []
+        self._held_events = 0
+        self._due_s = 0.0
+        """When what is held must go; while nothing is held, until when the next events wait for company."""
+        self._closed = False
+        self._timer: threading.Thread | None = None
 
     def _learn(self, topics: tuple[Topic, ...]) -> None:
         """Fetch metadata now, or the first events would wait for it. A broker that is not there yet costs nothing
@@ -78,6 +94,8 @@ class Publisher:
                     break
                 except KafkaTimeoutError:
                     continue
+                except TopicAuthorizationFailedError:
+                    break  # a router may not write what the release process does, and does not
 
     @property
     def unsent(self) -> int:
@@ -88,15 +106,48 @@ class Publisher:
         """Order events (n,) EVENT of any servers, each server's in its own order."""
         if not len(events):
             return
-        names = events["server"]
-        same = bool((names == names[0]).all())
-        for name in [names[0]] if same else np.unique(names):
-            mine = events if same else events[names == name]
+        with self._changed:
+            now_s = time.monotonic()
+            self.events += len(events)
+            alone = not self._held and now_s >= self._due_s
+            self._held.append(events if alone else events.copy())
+            self._held_events += len(events)
+            if alone or now_s >= self._due_s or self._held_events >= HELD_EVENTS_MAX:
+                self._send_held()
+                self._pump()
+            elif len(self._held) == 1:
+                self._due_s = now_s + self._linger_s
+                self._watch()
+
+    def _watch(self) -> None:
+        """Somebody must send what is held when no further call comes."""
+        if self._timer is None:
+            self._timer = threading.Thread(target=self._send_when_due, name="publisher-linger", daemon=True)
+            self._timer.start()
+        self._changed.notify()
+
+    def _send_when_due(self) -> None:
+        with self._changed:
+            while not self._closed:
+                left_s = self._due_s - time.monotonic()
+                if not self._held:
+                    self._changed.wait()
+                elif left_s > 0:
+                    self._changed.wait(left_s)
+                else:
+                    self._send_held()
+                    self._pump()
+
+    def _send_held(self) -> None:
+        """What is held becomes values, a server's events together."""
+        if not self._held:
+            return
+        events = self._held[0] if len(self._held) == 1 else np.concatenate(self._held, dtype=EVENT)
+        self._held, self._held_events = [], 0
+        self._due_s = time.monotonic() + self._linger_s
+        for name, mine in by_server(events):
             for start in range(0, len(mine), self._step):
-                part = mine[start : start + self._step]
-                self._put(ORDERFLOW, bytes(name), self._encode(part))
-        self.events += len(events)
-        self._pump()
+                self._put(ORDERFLOW, name, self._encode(mine[start : start + self._step]))
 
     def control(self, record: records.NodeState | records.Declared) -> None:
         """A ``nodes`` or ``declared`` record."""
@@ -105,20 +156,31 @@ class Publisher:
 
     def record(self, topic: Topic, key: str, record: Struct) -> None:
         """Any other record."""
-        self._put(topic, key.encode(), records.encode(record))
-        self._pump()
+        with self._changed:
+            self._put(topic, key.encode(), records.encode(record))
+            self._pump()
 
     def flush(self, timeout_s: float = 10.0) -> None:
         """Wait until everything is on the broker; KafkaTimeoutError when it is not within ``timeout_s``."""
-        self._pump()
+        self._send_all()
         self._producer.flush(timeout=timeout_s)
         if self._backlog:
             raise KafkaTimeoutError(f"{len(self._backlog)} values are still unsent; is the broker there?")
 
     def close(self) -> None:
         """Send what can be sent within a second, and stop."""
-        self._pump()
+        self._send_all()
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._timer is not None:
+            self._timer.join(1.0)
         self._producer.close(timeout=1.0)
+
+    def _send_all(self) -> None:
+        with self._changed:
+            self._send_held()
+            self._pump()
 
     def __enter__(self) -> Self:
         return self
@@ -150,3 +212,15 @@ class Publisher:
     def _lost(self, error: KafkaError) -> None:
         self.failed += 1
         log.error("a value could not be delivered: %s: %s", type(error).__name__, error)
+
+
+def by_server(events: NDArray[Any]) -> list[tuple[bytes, NDArray[Any]]]:
+    """(n,) EVENT of any servers -> each server's events in their order."""
+    names = events["server"]
+    if (names == names[0]).all():
+        return [(bytes(names[0]), events)]
+    order = names.argsort(kind="stable")
+    events = take(events, order)
+    names = names[order]
+    cuts = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1).tolist(), len(events)]
+    return [(bytes(names[start]), events[start:end]) for start, end in zip(cuts, cuts[1:], strict=False)]

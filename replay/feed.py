@@ -1,7 +1,8 @@
 """A log back into Kafka: same topics, keys, partitions and bytes, with the original spacing or as fast as it goes."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaTimeoutError
@@ -13,9 +14,15 @@ BLOCK_S_MAX = 30.0
 
 
 def feed(
-    log: Log, bootstrap: str, prefix: str = "", speed: float = 0.0, progress: Callable[[int], None] = lambda n: None
+    log: Log,
+    bootstrap: str,
+    prefix: str = "",
+    speed: float = 0.0,
+    progress: Callable[[int], None] = lambda n: None,
+    kafka: Mapping[str, Any] | None = None,
 ) -> int:
     """Publish every input record of the log; returns how many. speed: 0 is as fast as it goes, 1 the original spacing.
+    kafka: further options of the client (security).
 
     KafkaTimeoutError when the broker takes nothing for half a minute.
     """
@@ -24,6 +31,7 @@ def feed(
     producer = KafkaProducer(
         bootstrap_servers=bootstrap, acks="all", compression_type="lz4", linger_ms=5 if speed else 20,
         max_block_ms=round(BLOCK_S_MAX * 1000), client_id="knightwatch-replay",
+        **(kafka or {}),
     )  # fmt: skip
     lost: list[BaseException] = []
     sent, first_ts, begun = 0, None, time.monotonic_ns()

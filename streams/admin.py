@@ -1,6 +1,7 @@
 """Topics on the broker: made as ``schemas.topics`` has them, and compared with it."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +13,8 @@ from halts.config import KafkaConfig
 from schemas.topics import ALL, INTERNAL, Topic, partition_count, topic_name
 
 RETRY_S: Final = 0.5
+Options = Mapping[str, Any] | None
+"""Further options of a Kafka client (security)."""
 TOPICS: Final = (*ALL, *INTERNAL)
 
 
@@ -33,10 +36,10 @@ class Difference:
         return f"topic {self.topic}: {self.what} is {self.found}, expected {self.expected}; {self.remedy}"
 
 
-def create_topics(config: KafkaConfig, timeout_s: float = 30.0) -> list[str]:
+def create_topics(config: KafkaConfig, timeout_s: float = 30.0, kafka: Options = None) -> list[str]:
     """Create what is missing; returns the names created. TopicsError when the broker does not answer in time or a topic
-    that exists is not as it must be in a way that loses events or order."""
-    admin = _connect(config.bootstrap, timeout_s)
+    that exists is not as it must be in a way that loses events or order. kafka: further options of the client."""
+    admin = connect(config.bootstrap, timeout_s, kafka)
     try:
         created = _create_missing(admin, config, timeout_s)
         fatal = [d for d in _differences(admin, config) if d.what == "partitions"]
@@ -49,9 +52,9 @@ def create_topics(config: KafkaConfig, timeout_s: float = 30.0) -> list[str]:
     return created
 
 
-def verify_topics(config: KafkaConfig, timeout_s: float = 10.0) -> list[Difference]:
+def verify_topics(config: KafkaConfig, timeout_s: float = 10.0, kafka: Options = None) -> list[Difference]:
     """Every difference between the broker and ``schemas.topics``. TopicsError when the broker does not answer."""
-    admin = _connect(config.bootstrap, timeout_s)
+    admin = connect(config.bootstrap, timeout_s, kafka)
     try:
         return _differences(admin, config)
     except KafkaError as error:
@@ -60,14 +63,17 @@ def verify_topics(config: KafkaConfig, timeout_s: float = 10.0) -> list[Differen
         admin.close()
 
 
-def _connect(bootstrap: str, timeout_s: float) -> KafkaAdminClient:
-    """An admin client, trying until ``timeout_s`` is over."""
+def connect(bootstrap: str, timeout_s: float, kafka: Options = None) -> KafkaAdminClient:
+    """An admin client, trying until ``timeout_s`` is over; then TopicsError."""
     end = time.monotonic() + timeout_s
     while True:
         patience_ms = max(int((end - time.monotonic()) * 1000), 500)
         try:
             return KafkaAdminClient(
-                bootstrap_servers=bootstrap, request_timeout_ms=5_000, bootstrap_timeout_ms=patience_ms
+                bootstrap_servers=bootstrap.split(","),
+                request_timeout_ms=5_000,
+                bootstrap_timeout_ms=patience_ms,
+                **(kafka or {}),
             )
         except (KafkaError, OSError, ValueError) as error:
             if time.monotonic() + RETRY_S >= end:

@@ -1,8 +1,10 @@
 """The Faust application of one worker. Nothing happens at import: ``build_app`` puts it together."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Final
 
+import faust
 from aiokafka.errors import KafkaError
 from mode import get_logger
 
@@ -60,6 +62,7 @@ def _app(settings: Settings) -> BatchedApp:
         batched=batched,
         fetch_wait_ms_max=settings.fetch_wait_ms_max,
         broker=[f"kafka://{address}" for address in settings.bootstrap.split(",")],
+        broker_credentials=_credentials(settings.kafka),
         datadir=str(settings.folder),
         topic_disable_leader=True,
         topic_allow_declare=False,
@@ -77,6 +80,16 @@ def _app(settings: Settings) -> BatchedApp:
         producer_max_request_size=4 * 1024 * 1024,
         table_standby_replicas=0,
     )
+
+
+def _credentials(kafka: Mapping[str, Any]) -> Any:
+    """Client options in Faust's words; None when Kafka asks for nothing."""
+    context = kafka.get("ssl_context")
+    if "sasl_mechanism" in kafka:
+        user, password = kafka["sasl_plain_username"], kafka["sasl_plain_password"]
+        mechanism = kafka["sasl_mechanism"]
+        return faust.SASLCredentials(username=user, password=password, mechanism=mechanism, ssl_context=context)
+    return None if context is None else faust.SSLCredentials(context)
 
 
 def _connect(

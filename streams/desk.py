@@ -233,10 +233,12 @@ class DeskHolder:
 
     async def _start(self, tps: Sequence[Any]) -> RunningDesk:
         settings, consumer = self._settings, self._app.consumer
-        found = await starts(consumer, settings.bootstrap, settings.prefix, {NAME: (SNAPSHOT_PARTITION, tps)})
+        found = await starts(
+            consumer, settings.bootstrap, settings.prefix, {NAME: (SNAPSHOT_PARTITION, tps)}, **settings.kafka
+        )
         start = found[NAME]
-        halts = await read_halts(settings.bootstrap, settings.prefix)
-        tail = await read_audit_tail(settings.bootstrap, settings.prefix)
+        halts = await read_halts(settings.bootstrap, settings.prefix, **settings.kafka)
+        tail = await read_audit_tail(settings.bootstrap, settings.prefix, **settings.kafka)
         kept = start.snapshot
         generation = 1 + max(halts.generation, kept.generation if kept else 0)
         engine = self._engine(kept, generation)

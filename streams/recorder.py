@@ -6,7 +6,7 @@ nothing, so that recording a live stack changes nothing in it.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +35,8 @@ class RecorderSettings:
     """Rows after which a file is finished."""
     roll_s: float = 300.0
     """Age at which a file is finished: what a power cut costs is read again from Kafka, if it is still there."""
+    kafka: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Further options of the Kafka client (security)."""
     build: str = ""
     config_sha256: str = ""
 
@@ -58,7 +60,7 @@ class Recorder:
         """Connects, and opens or resumes the directory. RecorderError: no broker, no topics, or not our directory."""
         self._settings = settings
         self._plain = {topic_name(topic, settings.prefix): topic.name for topic in ALL}
-        self._consumer = _connect(settings.bootstrap)
+        self._consumer = _connect(settings.bootstrap, settings.kafka)
         self._open: dict[TopicPartition, PartitionFile] = {}
         self.totals = RecorderTotals()
         try:
@@ -197,7 +199,7 @@ class Recorder:
                 self._seek(place, position, begins[place])
 
 
-def _connect(bootstrap: str) -> Any:
+def _connect(bootstrap: str, kafka: Mapping[str, Any]) -> Any:
     try:
         return KafkaConsumer(
             bootstrap_servers=bootstrap,
@@ -207,6 +209,7 @@ def _connect(bootstrap: str) -> Any:
             auto_offset_reset="none",
             max_partition_fetch_bytes=4 << 20,
             fetch_max_bytes=64 << 20,
+            **kafka,
         )
     except KafkaError as error:
         raise RecorderError(

@@ -1,8 +1,10 @@
 """What one worker is told: where Kafka is, what the topics are called, and how it behaves."""
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from halts.config import Config
 from schemas.topics import Topic, topic_name
@@ -15,6 +17,9 @@ class Settings:
     """Everything ``build_app`` needs. Times in the unit of their name."""
 
     config: Config = field(default_factory=Config)
+    kafka: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Further options of every Kafka client, in the words of kafka-python and aiokafka: security
+    (``halts.gate_security.client_options``). Holds a password: never printed."""
     metrics_port: int | None = None
     """Port of ``/metrics``; None: not exposed. 0: any free one."""
     data: Path | None = None

@@ -166,7 +166,7 @@ class Stage1Partitions:
     async def _restore(self, tps: Sequence[Any]) -> dict[Any, Stage1Partition]:
         consumer = self._app.consumer
         engines = {engine_name(ORDERFLOW.name, tp[1]): (tp[1], [tp]) for tp in tps}
-        found = await starts(consumer, self._settings.bootstrap, self._settings.prefix, engines)
+        found = await starts(consumer, self._settings.bootstrap, self._settings.prefix, engines, **self._settings.kafka)
         return {tp: self._partition(tp, found[engine_name(ORDERFLOW.name, tp[1])]) for tp in tps}
 
     def _engine(self, tp: Any, kept: Snapshot | None) -> Stage1Engine:

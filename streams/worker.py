@@ -5,8 +5,8 @@ import importlib.util
 import logging
 import sys
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import mode.loop
 from aiokafka import AIOKafkaClient
@@ -40,7 +40,7 @@ def run(
     _log_to_stderr(loglevel)
     mode.loop.use("uvloop" if importlib.util.find_spec("uvloop") else "aio")
     try:
-        wait_for_broker(settings.bootstrap)
+        wait_for_broker(settings.bootstrap, kafka=settings.kafka)
     except KeyboardInterrupt:
         return 0
     if prepare is not None:
@@ -87,11 +87,13 @@ def _log_to_stderr(loglevel: str) -> None:
             logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
-def wait_for_broker(bootstrap: str, say: Callable[[str], None] = logger.warning) -> None:
+def wait_for_broker(
+    bootstrap: str, say: Callable[[str], None] = logger.warning, kafka: Mapping[str, Any] | None = None
+) -> None:
     """Return when a broker answers; says every time that none did, and when it tries again."""
     attempt = 0
     while True:
-        problem = asyncio.run(_problem(bootstrap))
+        problem = asyncio.run(_problem(bootstrap, kafka or {}))
         if problem is None:
             return
         wait_s = RETRY_S[min(attempt, len(RETRY_S) - 1)]
@@ -103,12 +105,12 @@ def wait_for_broker(bootstrap: str, say: Callable[[str], None] = logger.warning)
         time.sleep(wait_s)
 
 
-async def _problem(bootstrap: str) -> str | None:
+async def _problem(bootstrap: str, kafka: Mapping[str, Any]) -> str | None:
     """Why no broker can be reached, None when one answers."""
     quiet = logging.getLogger("aiokafka")
     level = quiet.level
     quiet.setLevel(logging.CRITICAL)
-    client = AIOKafkaClient(bootstrap_servers=bootstrap, request_timeout_ms=5000)
+    client = AIOKafkaClient(bootstrap_servers=bootstrap, request_timeout_ms=5000, **kafka)
     try:
         await client.bootstrap()
     except (KafkaError, OSError) as error:

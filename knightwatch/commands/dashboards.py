@@ -11,6 +11,8 @@ import typer
 
 from dashboards.board import DESK_URL
 from dashboards.build import HERE, PROMETHEUS_URL
+from knightwatch.commands.options import Bootstrap, Config, Prefix
+from knightwatch.config import kafka_options, load
 
 GRAFANA_URL: Final = "http://localhost:3000"
 AS_JSON: Final[bool] = typer.Option(False, "--json", help="Print one JSON document on stdout.")
@@ -92,8 +94,9 @@ def push(
 
 
 def annotate(
-    bootstrap: str = typer.Option("localhost:9092", help="Kafka, host:port."),
-    prefix: str = typer.Option("", help="Prefix of all topic names."),
+    bootstrap: Bootstrap = None,
+    prefix: Prefix = None,
+    config: Config = None,
     url: str = URL,
     token: str = TOKEN,
     desk_url: str = DESK,
@@ -103,10 +106,12 @@ def annotate(
     from dashboards.annotate import Annotator
     from dashboards.push import Grafana
 
-    annotator = Annotator(bootstrap, Grafana(url, token, verify=verify), prefix, desk_url)
+    found = load(config, bootstrap=bootstrap, prefix=prefix)
+    grafana = Grafana(url, token, verify=verify)
+    annotator = Annotator(found.kafka.bootstrap, grafana, found.kafka.prefix, desk_url, kafka=kafka_options(found))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     annotator.start()
-    typer.echo(f"following halts at {bootstrap}, writing to {url}; Ctrl-C stops it", err=True)
+    typer.echo(f"following halts at {found.kafka.bootstrap}, writing to {url}; Ctrl-C stops it", err=True)
     said, written = "", 0
     try:
         while True:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 import typer
 
 from knightwatch.commands.options import Bootstrap, Config, Json, Prefix
-from knightwatch.config import load
+from knightwatch.config import kafka_options, load
 
 if TYPE_CHECKING:
     from knightwatch.desk_client import DeskClient
@@ -154,6 +154,7 @@ def _client(bootstrap: str | None, prefix: str | None, config: Path | None) -> "
         found.kafka.prefix,
         fail_closed_after_ms=found.gate.fail_closed_after_ms,
         clock_skew_ms_max=found.gate.clock_skew_ms_max,
+        kafka=kafka_options(found),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from knightwatch.commands.options import Bootstrap
-from knightwatch.config import load
+from knightwatch.config import kafka_options, load
 
 
 def register(app: typer.Typer) -> None:
@@ -42,6 +42,7 @@ def record(
             directory=directory,
             bootstrap=settings.kafka.bootstrap,
             prefix=settings.kafka.prefix,
+            kafka=kafka_options(settings),
             roll_rows=roll_rows,
             roll_s=roll_seconds,
             build=version("knightwatch"),

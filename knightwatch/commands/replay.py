@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from knightwatch.commands.options import Config, Json
-from knightwatch.config import load
+from knightwatch.config import kafka_options, load
 
 
 def register(app: typer.Typer) -> None:
@@ -77,7 +77,7 @@ def _into_kafka(opened: Any, settings: Any, speed: float, chosen: Any, as_json: 
         raise ValueError("--from, --to, --server and --symbol select events of an offline replay; leave them out here")
     kafka = settings.kafka
     with events_bar("into Kafka", sum(source.rows for source in opened.sources()), as_json) as advance:
-        sent = feed(opened, kafka.bootstrap, kafka.prefix, speed, advance)
+        sent = feed(opened, kafka.bootstrap, kafka.prefix, speed, advance, kafka_options(settings))
     typer.echo(json.dumps({"records": sent}) if as_json else f"{sent:,} records into {kafka.bootstrap}")
 
 

@@ -74,7 +74,7 @@ def _to_kafka(
 ) -> dict[str, Any]:
     import msgspec
 
-    from knightwatch.config import load
+    from knightwatch.config import kafka_options, load
     from producers.gateway import LiveGates, LiveRun
     from producers.publish import Codec, Publisher
 
@@ -82,10 +82,12 @@ def _to_kafka(
     if wire is None:
         raise ValueError(f"--codec {codec!r}; expected sbe or json")
     settings = load(config, bootstrap=bootstrap, prefix=prefix)
-    kafka, after_ms = settings.kafka, settings.gate.fail_closed_after_ms
-    with Publisher(kafka.bootstrap, prefix=kafka.prefix, codec=wire) as publisher:
+    kafka, after_ms, options = settings.kafka, settings.gate.fail_closed_after_ms, kafka_options(settings)
+    with Publisher(kafka.bootstrap, prefix=kafka.prefix, codec=wire, kafka=options) as publisher:
         if gated:
-            gates = LiveGates(kafka.bootstrap, scenario.servers, prefix=kafka.prefix, fail_closed_after_ms=after_ms)
+            gates = LiveGates(
+                kafka.bootstrap, scenario.servers, prefix=kafka.prefix, fail_closed_after_ms=after_ms, kafka=options
+            )
             with gates:
                 run = LiveRun(scenario, publisher, gates, speed)
                 run.run()

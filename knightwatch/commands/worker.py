@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from knightwatch.commands.options import Bootstrap, Config, Prefix
-from knightwatch.config import load
+from knightwatch.config import kafka_options, load
 
 
 def register(app: typer.Typer) -> None:
@@ -35,9 +35,10 @@ def worker(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def prepare(settings: Settings) -> None:
-        create_topics(settings.config.kafka)
+        create_topics(settings.config.kafka, kafka=settings.kafka)
 
-    settings = Settings(config=load(config, bootstrap=bootstrap, prefix=prefix), metrics_port=metrics_port, data=data)
+    loaded = load(config, bootstrap=bootstrap, prefix=prefix)
+    settings = Settings(config=loaded, kafka=kafka_options(loaded), metrics_port=metrics_port, data=data)
     code = runner.run(
         settings,
         stage1_factory=stage1_factory(settings.config.stage1),
