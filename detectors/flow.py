@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from detectors.arrays import I64, U8, U64
 from detectors.intern import words
-from schemas.events import Batch
+from detectors.jit import compiled
+from schemas.events import Batch, Side, as_words, word_of
 from schemas.records import FirstEvent, Source
 
-_SIGN: NDArray[np.int64] = np.array([0, 1, -1, 0, 0, -1], np.int64)
-"""Side code -> +1 for a buy, -1 for a sell or a short sell."""
+_QTY, _PX, _BID, _ASK = (word_of(name) for name in ("qty", "px", "bid", "ask"))
+_CODES = word_of("kind")
+"""The word of which kind is the lowest byte and side the next."""
+_B, _S, _SS = np.uint64(Side.B), np.uint64(Side.S), np.uint64(Side.SS)
 
 
 @dataclass(slots=True)
@@ -26,6 +29,8 @@ class Flow:
     topic: str
     partition: int
     events: NDArray[Any]
+    words: U64
+    """(n, 28) the same events as 64-bit words."""
     offsets: I64
     items: NDArray[np.int32]
     t: I64
@@ -44,8 +49,8 @@ class Flow:
         """Events a to b."""
         s = slice(a, b)
         return Flow(
-            self.server, self.topic, self.partition, self.events[s], self.offsets[s], self.items[s], self.t[s],
-            self.kind[s], self.qty[s], self.px[s], self.sign[s], self.bid[s], self.ask[s],
+            self.server, self.topic, self.partition, self.events[s], self.words[s], self.offsets[s], self.items[s],
+            self.t[s], self.kind[s], self.qty[s], self.px[s], self.sign[s], self.bid[s], self.ask[s],
         )  # fmt: skip
 
     def ids(self, name: str) -> U64:
@@ -74,10 +79,25 @@ class Flow:
 
 def columns(server: str, batch: Batch, stream_time: I64) -> Flow:
     """Contiguous columns of a batch that holds one server's events."""
-    e = batch.events
-    side = e["side"]
+    words = as_words(batch.events)
+    n = len(words)
+    kind, signed = np.empty(n, np.uint8), np.empty((5, n), np.int64)
+    _columns(words, kind, signed)
+    qty, px, sign, bid, ask = signed
     return Flow(
-        server, batch.topic, batch.partition, e, batch.offsets, batch.items, stream_time,
-        np.ascontiguousarray(e["kind"]), np.ascontiguousarray(e["qty"]), np.ascontiguousarray(e["px"]),
-        _SIGN[side], np.ascontiguousarray(e["bid"]), np.ascontiguousarray(e["ask"]),
+        server, batch.topic, batch.partition, batch.events, words, batch.offsets, batch.items, stream_time,
+        kind, qty, px, sign, bid, ask,
     )  # fmt: skip
+
+
+@compiled
+def _columns(words: U64, kind: U8, out: I64) -> None:
+    for i in range(len(kind)):
+        codes = words[i, _CODES]
+        kind[i] = codes & np.uint64(0xFF)
+        side = (codes >> np.uint64(8)) & np.uint64(0xFF)
+        out[0, i] = words[i, _QTY]
+        out[1, i] = words[i, _PX]
+        out[2, i] = 1 if side == _B else -1 if side in (_S, _SS) else 0
+        out[3, i] = words[i, _BID]
+        out[4, i] = words[i, _ASK]

@@ -1,5 +1,5 @@
 """Compiled loops for the detectors (see ``schemas.jit``)."""
 
-from schemas.jit import compiled
+from schemas.jit import Int, compiled
 
-__all__ = ["compiled"]
+__all__ = ["Int", "compiled"]

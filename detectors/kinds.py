@@ -14,6 +14,7 @@ ORDER: Final = int(Kind.order)
 REPLACE: Final = int(Kind.replace)
 CANCEL: Final = int(Kind.cancel)
 FILL: Final = int(Kind.fill)
+REJECTED: Final = int(Kind.rejected)
 
 
 def _table(*kinds: Kind) -> Bools:

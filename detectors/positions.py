@@ -7,16 +7,33 @@ marked at their own price until a quote comes.
 """
 
 from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from detectors.arrays import I64, Bools, Segments, where
+from detectors.arrays import I64, U8, U64, Bools
 from detectors.flow import Flow
-from detectors.intern import IdTable, words
+from detectors.intern import IdTable, Slots, enter
+from detectors.jit import compiled
 from detectors.kinds import FILL
+from schemas.events import word_of
 from schemas.units import PRICE9_PER_USD6
 
 _COLUMNS = {"position": "i8", "mark": "i8", "bought": "i8", "sold": "i8", "frame": "i8"}
+_SYMBOL: Final = word_of("symbol")
+_LAST4: Final = np.uint64(0xFFFFFFFF)
+"""A symbol has 12 characters: the lower half of its second word."""
+_PX6: Final = np.int64(PRICE9_PER_USD6)
+
+
+class _Columns(NamedTuple):
+    """By symbol: shares held, mark (micro-dollars), aggressive shares bought and sold, last frame touched."""
+
+    position: I64
+    mark: I64
+    bought: I64
+    sold: I64
+    frame: I64
 
 
 @dataclass(slots=True)
@@ -41,6 +58,20 @@ class SymbolFlow:
     """Change of the sum of absolute positions at mark."""
 
 
+class _Out(NamedTuple):
+    """The arrays of a ``SymbolFlow``, for the loop to write."""
+
+    row: I64
+    fill: Bools
+    aggressive: Bools
+    burn: I64
+    notional: I64
+    matched: I64
+    first_in_frame: Bools
+    profit: I64
+    gross: I64
+
+
 class Positions:
     """State by symbol: position, mark, aggressive shares bought and sold, last frame touched."""
 
@@ -49,50 +80,56 @@ class Positions:
         self.frame_ns = frame_ns
 
     def step(self, flow: Flow) -> SymbolFlow:
-        """Work off a flow (symbol pass)."""
+        """Work off a flow."""
         n = len(flow)
-        names = words(flow.events["symbol"])
-        has = names[:, 0] != 0
-        row, _ = self.symbols.resolve(names, has)
-        fill = (flow.kind == FILL) & has
-        quoted = (flow.bid > 0) & (flow.ask >= flow.bid)
-        mid6 = (flow.bid + flow.ask) // (2 * PRICE9_PER_USD6)
-        px6 = flow.px // PRICE9_PER_USD6
-        limit = np.where(flow.sign > 0, flow.px >= flow.ask, flow.px <= flow.bid)
-        aggressive = fill & quoted & (flow.sign != 0) & limit
-        signed = np.where(fill, flow.sign * flow.qty, 0)
-        burn = np.where(aggressive, signed * (px6 - mid6), 0)
-        notional = np.where(fill, flow.qty * px6, 0)
-        profit, gross = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        none = np.zeros(n, np.bool_)
-        out = SymbolFlow(row, fill, aggressive, burn, notional, np.zeros(n, np.int64), none, profit, gross)
-        chosen = where(has)
-        if len(chosen):
-            self._by_symbol(flow, out, chosen, signed, np.where(quoted, mid6, px6), quoted | fill)
-        return out
+        symbols = self.symbols.reserve(n)
+        flags, money = np.zeros((3, n), np.bool_), np.zeros((5, n), np.int64)
+        out = _Out(
+            np.full(n, -1, np.int64), flags[0], flags[1], money[0], money[1], money[2], flags[2], money[3], money[4]
+        )
+        prices = flow.px, flow.bid, flow.ask
+        _pass(
+            flow.words, flow.kind, flow.qty, flow.sign, prices, flow.t // self.frame_ns,
+            symbols, _Columns(**self.symbols.cols), out,
+        )  # fmt: skip
+        return SymbolFlow(*out)
 
-    def _by_symbol(self, flow: Flow, out: SymbolFlow, chosen: I64, signed: I64, mark: I64, marks: Bools) -> None:
-        cols = self.symbols.cols
-        seg = Segments(out.row[chosen])
-        at = chosen[seg.order]
-        rows = seg.heads
-        qty = signed[at]
-        position = seg.cumsum(qty, cols["position"][rows])
-        held = position - qty
-        new = seg.ffill(mark[at], marks[at], cols["mark"][rows])
-        old = seg.before(new, cols["mark"][rows])
-        px6 = flow.px[at] // PRICE9_PER_USD6
-        out.profit[at] = held * (new - old) + qty * (new - px6)
-        out.gross[at] = np.abs(position) * new - np.abs(held) * old
-        hit = np.where(out.aggressive[at], qty, 0)
-        bought = seg.cumsum(np.maximum(hit, 0), cols["bought"][rows])
-        sold = seg.cumsum(np.maximum(-hit, 0), cols["sold"][rows])
-        both = np.minimum(bought, sold)
-        matched = both - seg.before(both, np.minimum(cols["bought"][rows], cols["sold"][rows]))
-        out.matched[at] = matched * px6
-        frame = flow.t[at] // self.frame_ns
-        out.first_in_frame[at] = frame != seg.before(frame, cols["frame"][rows])
-        last = seg.last
-        cols["position"][rows], cols["mark"][rows] = position[last], new[last]
-        cols["bought"][rows], cols["sold"][rows] = bought[last], sold[last]
-        cols["frame"][rows] = frame[last]
+
+@compiled
+def _pass(
+    words: U64, kinds: U8, qtys: I64, signs: I64, prices: tuple[I64, I64, I64], frames: I64,
+    symbols: Slots, cols: _Columns, out: _Out,
+) -> None:  # fmt: skip
+    name = np.empty((1, 2), np.uint64)
+    for i in range(len(kinds)):
+        if words[i, _SYMBOL] == 0:
+            continue
+        name[0, 0], name[0, 1] = words[i, _SYMBOL], words[i, _SYMBOL + 1] & _LAST4
+        row, _ = enter(symbols, name, 0, 0)
+        out.row[i] = row
+        out.first_in_frame[i] = frames[i] != cols.frame[row]
+        cols.frame[row] = frames[i]
+        px, bid, ask = prices[0][i], prices[1][i], prices[2][i]
+        fill = kinds[i] == FILL
+        quoted = bid > 0 and ask >= bid
+        if not (fill or quoted):
+            continue
+        px6, mid6 = px // _PX6, (bid + ask) // (2 * _PX6)
+        held, old = cols.position[row], cols.mark[row]
+        mark = mid6 if quoted else px6
+        signed = signs[i] * qtys[i] if fill else 0
+        position = held + signed
+        out.profit[i] = held * (mark - old) + signed * (mark - px6)
+        out.gross[i] = abs(position) * mark - abs(held) * old
+        cols.position[row], cols.mark[row] = position, mark
+        if not fill:
+            continue
+        out.fill[i], out.notional[i] = True, qtys[i] * px6
+        hit = px >= ask if signs[i] > 0 else px <= bid
+        if not (quoted and hit and signs[i] != 0):
+            continue
+        out.aggressive[i], out.burn[i] = True, signed * (px6 - mid6)
+        both = min(cols.bought[row], cols.sold[row])
+        cols.bought[row] += max(signed, 0)
+        cols.sold[row] += max(-signed, 0)
+        out.matched[i] = (min(cols.bought[row], cols.sold[row]) - both) * px6

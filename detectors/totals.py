@@ -4,9 +4,10 @@ from typing import Final
 
 import numpy as np
 
-from detectors.arrays import I64
+from detectors.arrays import I64, U8, Bools
 from detectors.features import NAMES
 from detectors.flow import Flow
+from detectors.jit import compiled
 from detectors.kinds import ASKS
 from detectors.positions import SymbolFlow
 from schemas.events import Kind
@@ -18,7 +19,11 @@ SCALE: Final = np.array([1e-6 if name.endswith("_usd") else 1.0 for name in COLU
 """What turns a total into the unit of its feature."""
 PROFIT, GROSS, TRADED = INDEX["profit_usd"], INDEX["gross_usd"], INDEX["fill_usd"]
 
-_BY_KIND = np.full(16, len(COLUMNS), np.int64)
+_ORDER_QTY, _FILL_QTY, _SYMBOLS = INDEX["order_qty"], INDEX["fill_qty"], INDEX["symbols"]
+_BUYS, _SELLS, _AGGRESSIVE = INDEX["buys_at_ask"], INDEX["sells_at_bid"], INDEX["aggressive_usd"]
+_BURN, _NET, _MATCHED = INDEX["spread_burn_usd"], INDEX["net_usd"], INDEX["matched_usd"]
+
+_BY_KIND = np.full(256, -1, np.int64)
 for _kind, _name in {
     Kind.parent: "parents",
     Kind.order: "orders",
@@ -40,26 +45,40 @@ class Totals:
 
     def step(self, flow: Flow, symbols: SymbolFlow) -> I64:
         """(n + 1, k) totals before the first event and after each; row i is 'before event i', row i + 1 'after'."""
-        n = len(flow)
-        # one column more takes the kinds that are not counted
-        out = np.zeros((n + 1, len(COLUMNS) + 1), np.int64)
-        out[0, :-1] = self.sum
-        inc = out[1:]
-        inc[np.arange(n), _BY_KIND[flow.kind]] = 1
-        asks = ASKS[flow.kind]
-        inc[:, INDEX["order_qty"]] = np.where(asks, flow.qty, 0)
-        fill, hit = symbols.fill, symbols.aggressive
-        inc[:, INDEX["fill_qty"]] = np.where(fill, flow.qty, 0)
-        inc[:, INDEX["fill_usd"]] = symbols.notional
-        inc[:, INDEX["buys_at_ask"]] = hit & (flow.sign > 0)
-        inc[:, INDEX["sells_at_bid"]] = hit & (flow.sign < 0)
-        inc[:, INDEX["aggressive_usd"]] = np.where(hit, symbols.notional, 0)
-        inc[:, INDEX["spread_burn_usd"]] = symbols.burn
-        inc[:, INDEX["net_usd"]] = symbols.notional * flow.sign
-        inc[:, INDEX["symbols"]] = symbols.first_in_frame
-        inc[:, PROFIT] = symbols.profit
-        inc[:, GROSS] = symbols.gross
-        inc[:, INDEX["matched_usd"]] = symbols.matched
-        np.cumsum(out, axis=0, out=out)
-        self.sum = out[-1, :-1].copy()
-        return out[:, :-1]
+        out = np.empty((len(flow) + 1, len(COLUMNS)), np.int64)
+        out[0] = self.sum
+        flags = symbols.fill, symbols.aggressive, symbols.first_in_frame
+        money = symbols.notional, symbols.burn, symbols.profit, symbols.gross, symbols.matched
+        _pass(flow.kind, flow.qty, flow.sign, flags, money, out)
+        self.sum = out[-1].copy()
+        return out
+
+
+@compiled
+def _pass(
+    kinds: U8, qtys: I64, signs: I64, flags: tuple[Bools, Bools, Bools], money: tuple[I64, I64, I64, I64, I64], out: I64
+) -> None:
+    fills, hits, firsts = flags
+    notional, burn, profit, gross, matched = money
+    for i in range(len(kinds)):
+        row = out[i + 1]
+        row[:] = out[i]
+        kind = kinds[i]
+        column = _BY_KIND[kind]
+        if column >= 0:
+            row[column] += 1
+        if ASKS[kind]:
+            row[_ORDER_QTY] += qtys[i]
+        row[_SYMBOLS] += firsts[i]
+        row[PROFIT] += profit[i]
+        row[GROSS] += gross[i]
+        if not fills[i]:
+            continue
+        row[_FILL_QTY] += qtys[i]
+        row[TRADED] += notional[i]
+        row[_NET] += notional[i] * signs[i]
+        if hits[i]:
+            row[_BUYS if signs[i] > 0 else _SELLS] += 1
+            row[_AGGRESSIVE] += notional[i]
+            row[_BURN] += burn[i]
+            row[_MATCHED] += matched[i]

@@ -80,6 +80,20 @@ class Batch:
         return Batch(self.topic, self.partition, self.events[part], self.offsets[part], self.items[part])
 
 
+def word_of(name: str) -> int:
+    """Index of the 64-bit word of an event at which a field begins (all but the last few do at a whole one)."""
+    offset = int(EVENT.fields[name][1]) if EVENT.fields else 0
+    if offset % 8:
+        raise ValueError(f"{name} begins at byte {offset}, which is not the beginning of a 64-bit word")
+    return offset // 8
+
+
+def as_words(events: NDArray[Any]) -> NDArray[np.uint64]:
+    """(n, 28) the events as 64-bit words, writable memory for the compiled loops; a view wherever it can be."""
+    words: NDArray[np.uint64] = np.ascontiguousarray(events, EVENT).view("<u8").reshape(len(events), -1)
+    return words if words.flags.writeable else words.copy()
+
+
 def empty_events(n: int) -> NDArray[Any]:
     """(n,) zeroed events with the SBE header filled in, ready to be written column by column."""
     events = np.zeros(n, EVENT)
@@ -98,8 +112,7 @@ def batch_of(events: NDArray[Any], topic: str = "orderflow", partition: int = 0,
 def take(events: NDArray[Any], at: NDArray[Any]) -> NDArray[Any]:
     """The rows ``at`` (indices), copied: ``events[at]``, but as plain words, which is seven times as fast."""
     padded = np.ascontiguousarray(events, EVENT)  # numpy's own functions drop the padding of a dtype
-    words = padded.view("<u8").reshape(len(events), -1)
-    return words.take(at, axis=0).view(EVENT).reshape(len(at))
+    return padded.view("<u8").reshape(len(events), -1).take(at, axis=0).view(EVENT).reshape(len(at))
 
 
 def concat(batches: Sequence[Batch]) -> Batch:

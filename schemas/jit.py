@@ -10,6 +10,8 @@ from typing import Any, TypeVar, cast
 import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
+Int = Any
+"""An int64 or uint64 inside a kernel, where Python's int and numpy's integers are one thing."""
 
 
 def compiled(function: F) -> F:

@@ -70,13 +70,23 @@ def test_words_tell_ids_apart(dtype: str, width: int) -> None:
     assert len({tuple(k) for k in keys.tolist()}) == 4
 
 
-def test_equal_tags_of_different_ids_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All ids share one hash: every probe meets another id with the same tag."""
-    monkeypatch.setattr("detectors.intern._hash", lambda keys: np.full(len(keys), 12345, np.uint64))
-    table = IdTable(64, 3)
-    column = np.array([f"{i % 20}".encode() for i in range(60)], "S24")
-    rows, new = table.resolve(words(column), np.ones(60, bool))
+def _id_with_hash(h: int) -> int:
+    """The one-word id of a given hash: each step of ``_hash`` can be undone."""
+    full = (1 << 64) - 1
+    h ^= h >> 32
+    h = h * pow(0x165667B19E3779F9, -1, 1 << 64) & full
+    h ^= (h >> 29) ^ (h >> 58)
+    return h * pow(0x9E3779B97F4A7C15, -1, 1 << 64) & full
+
+
+def test_equal_tags_in_the_same_cell_of_different_ids_are_told_apart() -> None:
+    """Hashes with equal upper halves and equal low bits: every probe meets other ids under its own tag."""
+    ids = [_id_with_hash((0xABCD1234 << 32) | (i << 20) | 77) for i in range(20)]
+    keys = np.array([[ids[i % 20]] for i in range(60)], np.uint64)
+    table = IdTable(64, 1)
+    rows, new = table.resolve(keys, np.ones(60, bool))
     assert rows.tolist() == [i % 20 for i in range(60)]
     assert new.tolist() == [i < 20 for i in range(60)]
-    rows, new = table.resolve(words(column[:20]), np.zeros(20, bool))
+    assert len(set((table.slots.table[table.slots.table != 0] >> np.uint64(32)).tolist())) == 1, "the tags must be equal"
+    rows, new = table.resolve(keys[:20], np.zeros(20, bool))
     assert rows.tolist() == list(range(20))
