@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
+from itertools import pairwise
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
@@ -223,4 +224,4 @@ def by_server(events: NDArray[Any]) -> list[tuple[bytes, NDArray[Any]]]:
     events = take(events, order)
     names = names[order]
     cuts = [0, *(np.flatnonzero(names[1:] != names[:-1]) + 1).tolist(), len(events)]
-    return [(bytes(names[start]), events[start:end]) for start, end in zip(cuts, cuts[1:], strict=False)]
+    return [(bytes(names[start]), events[start:end]) for start, end in pairwise(cuts)]
