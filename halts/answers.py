@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from halts import proposals
 from halts.draft import Draft
 from halts.drills import end_if_due, is_probe
 from halts.orders import AFTER_HALT_FLOW, BY_DESK, NO_ACK, distrust, flow_cause, widen
@@ -141,7 +142,19 @@ def time_passes(d: Draft, t: TimePasses) -> None:
         elif s.state == "WARNED" and d.now - s.touched_at >= d.config.warn_quiet_ms * MS_NS:
             _move(d, s, "ACTIVE", s.touched_ts + d.config.warn_quiet_ms * MS_NS, {})
         elif s.state == "RESUMING" and d.now - s.touched_at >= d.config.resume_stage_ms * MS_NS:
-            _move(d, s, "ACTIVE", s.touched_ts + d.config.resume_stage_ms * MS_NS, {})
+            _next_stage(d, s)
+    proposals.expire(d)
+
+
+def _next_stage(d: Draft, s: ScopeState) -> None:
+    """A quiet stage of a resume leads to the next: reducing orders only, then few orders, then all, on probation."""
+    ts = s.touched_ts + d.config.resume_stage_ms * MS_NS
+    rate = d.config.resume_orders_per_s
+    if rate and not s.orders_per_s_max:
+        d.move(s, "RESUMING", ts_decided=ts, by=BY_DESK, orders_per_s_max=rate)
+    else:
+        until = d.now + d.config.probation_ms * MS_NS
+        d.move(s, "ACTIVE", action=d.config.action, ts_decided=ts, by=BY_DESK, probation_until=until)
 
 
 def _silent_gates(d: Draft, s: ScopeState) -> None:

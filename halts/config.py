@@ -210,7 +210,18 @@ def parse(text: str, source: str) -> Config:
         raise ConfigError(source, "gate.fail_closed_after_ms", repr(found), expected, "raise it, or lower the other")
     if (wrong := problem(config.kafka.security)) is not None:
         raise ConfigError(source, f"kafka.security.{wrong.key}", wrong.found, wrong.expected, wrong.remedy)
+    _check_operators(config.desk, source)
     return config
+
+
+def _check_operators(desk: DeskConfig, source: str) -> None:
+    try:
+        Ring(desk.operators)
+    except ValueError as error:
+        raise ConfigError(source, "desk.operators", str(error), "a key of its own for each person") from error
+    if (unreleasable := release_problem(desk.operators)) is not None:
+        found, _, expected = unreleasable.partition("; expected ")
+        raise ConfigError(source, "desk.operators", found, expected, "give the roles, or remove all operators")
 
 
 def _convert(tree: Any, kind: type[S], source: str, path: str) -> S:

@@ -11,6 +11,7 @@ from detectors.features import FRAME_NS
 from halts import audit, overview
 from halts.clock import Clock
 from halts.config import DeskConfig
+from halts.keys import Ring
 from halts.ledger import decide, evolve
 from halts.opens import Opens, OpensState
 from halts.policy import Judgement
@@ -101,11 +102,14 @@ class Desk:
     """The stage-2 engine: pure but for its own state. Outputs depend on the sequence of inputs, not on its cutting.
 
     config: the policy and the ledger. generation: of this desk; a tick of a higher one fences it (``fenced``: it takes
-    in and emits nothing more). verify: checks a command's signature.
+    in and emits nothing more). verify: checks a command's signature; None: against ``config.operators``, if any.
     """
 
     def __init__(self, config: DeskConfig, generation: int = 0, verify: Verify | None = None) -> None:
+        if verify is None and config.operators:
+            verify = Ring(config.operators, config.audience).problem
         self.config, self.generation, self._verify = config, generation, verify
+        self._signed_only = config.require_signatures or bool(config.operators)
         self.fenced = False
         self._clock = Clock()
         self._ledger = LedgerState()
@@ -159,7 +163,7 @@ class Desk:
                 self._apply(record)
             case Command():
                 at = FirstEvent(given.topic, given.partition, given.offset, record.ts)
-                self._apply(Said(record, at, self._signature_problem(record)))
+                self._apply(Said(record, at, self._signature_problem(record), self._clock.ts))
             case DeclaredSeen():
                 pass
 
@@ -177,7 +181,10 @@ class Desk:
             self._apply(Probe(at))
         if self._clock.beat_is_due:
             self._opens.sweep(now)
-            beat = Heartbeat(ts=tick.ts, seq=self._clock.beats, generation=self.generation)
+            beat = Heartbeat(
+                ts=tick.ts, seq=self._clock.beats, generation=self.generation,
+                config_version=self._ledger.config.version, config_digest=self._ledger.config.digest,
+            )  # fmt: skip
             self._clock = self._clock.beaten()
             self._out.append(DeskOutput(HALTS, HEARTBEAT_KEY, beat))
         if len(self._runs) > 1 or now - self._runs_at >= self.config.inputs_audit_ms * MS_NS:
@@ -205,9 +212,9 @@ class Desk:
             self._apply(judgement)
 
     def _signature_problem(self, command: Command) -> str | None:
-        if self._verify is not None and (self.config.require_signatures or command.signature):
+        if self._verify is not None and (self._signed_only or command.signature):
             return self._verify(command)
-        if self.config.require_signatures:
+        if self._signed_only:
             return "signatures are required, but this desk has no keys to check them with: configure the keys"
         return None
 

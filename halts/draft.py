@@ -50,7 +50,8 @@ class Draft:
         scopes = self.state.scopes
         if scope in scopes or scope == FIRM or len(scopes) < self.config.scopes_max:
             return True
-        idle = next((name for name, s in scopes.items() if s.state == "ACTIVE"), None)
+        active = [name for name, s in scopes.items() if s.state == "ACTIVE"]
+        idle = min(active, key=lambda name: scopes[name].probation_until, default=None)
         if idle is None:
             return False
         self.add(Forgotten(scope=idle))

@@ -12,8 +12,10 @@ from halts.state import (
     AckIgnored,
     Adopted,
     Advanced,
+    BrokeGlass,
     CauseAdded,
     CommandTaken,
+    Configured,
     Distrusted,
     Event,
     Forgotten,
@@ -21,7 +23,9 @@ from halts.state import (
     Moved,
     NodeHeard,
     Overtaken,
+    Proposed,
     Refused,
+    Repeated,
     Requested,
     ScopeState,
     Touched,
@@ -64,6 +68,8 @@ def _moved(state: LedgerState, event: Moved) -> LedgerState:
         gates=event.gates,
         surveyed=bool(event.gates) if orders_block else before.surveyed,
         request=before.request if event.state == "HALTED" else None,
+        orders_per_s_max=event.orders_per_s_max,
+        probation_until=event.probation_until,
     )
     return _put(state, after)
 
@@ -121,6 +127,8 @@ def _requested(state: LedgerState, event: Requested) -> LedgerState:
 
 
 def _command(state: LedgerState, event: CommandTaken | Refused) -> LedgerState:
+    if isinstance(event, Refused) and event.forged:
+        return state
     return replace(state, commands={**state.commands, event.command.command_id: isinstance(event, CommandTaken)})
 
 
@@ -148,6 +156,7 @@ def _adopted(state: LedgerState, event: Adopted) -> LedgerState:
             halt_at=state.now,
             touched_ts=record.ts_decided,
             touched_at=state.now,
+            orders_per_s_max=record.orders_per_s_max,
         ),
     )
 
@@ -169,7 +178,15 @@ def _overtaken(state: LedgerState, event: Overtaken) -> LedgerState:
     return _set(state, replace(scope, epoch=max(scope.epoch, event.epoch)))
 
 
-def _unchanged(state: LedgerState, event: AckIgnored) -> LedgerState:
+def _proposed(state: LedgerState, event: Proposed) -> LedgerState:
+    return replace(state, proposal=event.proposal)
+
+
+def _configured(state: LedgerState, event: Configured) -> LedgerState:
+    return replace(state, config=event, proposal=None)
+
+
+def _unchanged(state: LedgerState, event: AckIgnored | Repeated | BrokeGlass) -> LedgerState:
     return state
 
 
@@ -185,6 +202,10 @@ _EVOLVE: Final[Mapping[type, Callable[[LedgerState, Any], LedgerState]]] = {
     Requested: _requested,
     CommandTaken: _command,
     Refused: _command,
+    Repeated: _unchanged,
+    BrokeGlass: _unchanged,
+    Proposed: _proposed,
+    Configured: _configured,
     Adopted: _adopted,
     Forgotten: _forgotten,
     Overtaken: _overtaken,

@@ -83,16 +83,18 @@ ROLE_WORDS: Final[Mapping[Role, str]] = {
 
 
 def release_problem(operators: Mapping[str, Operator]) -> str | None:
-    """Why a halt of the firm could never be reopened with these operators; None if it can, or if there are none (then
-    commands are not signed). A latch that nobody can release is a failure as well."""
+    """Why a halt of the firm might never be reopened with these operators; None if it can be, or if there are none
+    (then commands are not signed). A latch that nobody can release is a failure as well. Those who own a scope do not
+    count: the halt may be about it."""
     if not operators:
         return None
-    ask = {name for name, o in operators.items() if "resume" in o.roles}
-    agree = {name for name, o in operators.items() if "approve" in o.roles}
-    alone = any("break_glass" in o.roles for o in operators.values())
-    if alone or any(a != b for a in ask for b in agree):
+    free = {name: operator.roles for name, operator in operators.items() if not operator.owns}
+    ask = sorted(name for name, roles in free.items() if "resume" in roles)
+    agree = sorted(name for name, roles in free.items() if "approve" in roles)
+    if any("break_glass" in roles for roles in free.values()) or any(a != b for a in ask for b in agree):
         return None
     return (
-        f"nobody could reopen a halt: role resume is held by {sorted(ask) or 'nobody'}, approve by "
-        f"{sorted(agree) or 'nobody'}; expected two different people, or one with break_glass"
+        f"a halt that nobody could reopen: of the operators who own no scope, {', '.join(ask) or 'nobody'} may ask "
+        f"(resume) and {', '.join(agree) or 'nobody'} agree (approve); expected two different people, or one with "
+        "break_glass"
     )

@@ -28,9 +28,14 @@ def follow(d: Draft, j: Judgement) -> None:
 
 
 def warn(d: Draft, j: Judgement) -> None:
-    """WARNED, which blocks nothing. While RESUMING a warning that more than one input shows halts."""
+    """WARNED, which blocks nothing. After a resume, a warning that more than one input shows halts for a while."""
     s = d.scope(j.scope)
-    if s.state == "RESUMING" and d.config.resuming_strict and j.seen > 1:
+    if (
+        not s.closed
+        and j.seen > 1
+        and d.config.resuming_strict
+        and (_is_watched(d, s) or _is_watched(d, d.scope(FIRM)))
+    ):
         halt(d, j)
     elif s.state == "WARNED":
         _add_causes(d, s, j.causes)
@@ -50,6 +55,11 @@ def warn(d: Draft, j: Judgement) -> None:
                 by=BY_DESK,
             )
         )
+
+
+def _is_watched(d: Draft, s: ScopeState) -> bool:
+    """Was it reopened lately?"""
+    return s.state == "RESUMING" or d.now < s.probation_until
 
 
 def halt(d: Draft, j: Judgement, by: str = BY_DESK, reason: str = "", action: Action | None = None) -> None:

@@ -8,13 +8,17 @@ from halts.state import (
     Acked,
     AckIgnored,
     Adopted,
+    BrokeGlass,
     CauseAdded,
     CommandTaken,
+    Configured,
     Distrusted,
     Event,
     LedgerState,
     Overtaken,
+    Proposed,
     Refused,
+    Repeated,
     Requested,
     ScopeState,
 )
@@ -40,6 +44,7 @@ def halt_record(ledger: LedgerState, name: str, generation: int) -> HaltRecord:
         money=s.money,
         by=s.by,
         generation=generation,
+        orders_per_s_max=s.orders_per_s_max,
     )
 
 
@@ -84,6 +89,14 @@ def audit_kind(event: Event) -> str | None:
             return "command"
         case Refused():
             return "refused"
+        case Repeated():
+            return "repeated"
+        case BrokeGlass():
+            return "break_glass"
+        case Proposed():
+            return "proposal"
+        case Configured():
+            return "config"
         case Adopted():
             return "adopted"
         case Overtaken():
@@ -97,6 +110,7 @@ def view(ledger: LedgerState) -> dict[str, Any]:
     return {
         "scopes": [_scope_view(ledger.scope(name), ledger) for name in ledger.live],
         "scopes_known": len(ledger.scopes),
+        "config": {"version": ledger.config.version, "digest": ledger.config.digest, "by": ledger.config.by},
         "nodes": {server: (ledger.now - heard) // MS_NS for server, heard in sorted(ledger.nodes.items())},
     }
 
@@ -123,5 +137,6 @@ def _scope_view(s: ScopeState, ledger: LedgerState) -> dict[str, Any]:
         "working": sum(gate.working for _, gate in gates),
         "stuck_orders": [order for _, gate in gates for order in gate.orders],
         "request": msgspec.to_builtins(s.request),
+        "orders_per_s_max": s.orders_per_s_max,
         "text": sentence(s, _closed_besides(ledger, s.scope)),
     }

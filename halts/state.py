@@ -1,16 +1,19 @@
 """What the ledger knows, and the events that change it. ``*_at`` and ``now`` are desk time, ``ts*`` event time (ns)."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct, field
 
+from halts.changes import Change
 from schemas.records import Ack, AckStatus, Action, Cause, Command, FirstEvent, HaltRecord, Money, State
 from schemas.topics import HALTS
 
 CLOSED: Final = ("HALTING", "HALTED")
 DRILL: Final = "drill"
 """The cause of a halt that is an exercise."""
+BROKE_GLASS: Final = " (break-glass)"
+"""Stands after the name of the one person who reopened what takes two, or before the cool-off was over."""
 NEVER: Final = 2**62
 """A desk time that does not come."""
 RANK: Final[Mapping[str, int]] = {"": 0, "blocked": 1, "cancelling": 2, "confirmed": 3}
@@ -40,6 +43,28 @@ class Request(Struct, frozen=True):
     asked_at: int
 
 
+class Proposal(Struct, frozen=True):
+    """A configuration that waits for a second person."""
+
+    command_id: str
+    by: str
+    key_id: str
+    reason: str
+    asked_at: int
+    values: dict[str, Any]
+
+
+class Configured(Struct, frozen=True, tag=True):
+    """The configuration that is approved, and (as an event) what it changed. Version 0: none ever was."""
+
+    version: int = 0
+    digest: str = ""
+    values: dict[str, Any] = field(default_factory=dict)
+    changes: tuple[Change, ...] = ()
+    by: str = ""
+    command_id: str = ""
+
+
 class ScopeState(Struct, frozen=True):
     """One scope. ``halt_epoch``, ``halt_ts``, ``halt_at``: of the last transition into HALTING."""
 
@@ -66,6 +91,10 @@ class ScopeState(Struct, frozen=True):
     surveyed: bool = True
     """The gates concerned were known when the halt was ordered; if none was, nodes must first be given time to show."""
     request: Request | None = None
+    orders_per_s_max: float = 0.0
+    """RESUMING, second stage: what may pass besides orders that reduce a position."""
+    probation_until: int = 0
+    """Desk time until which, after a resume, what would otherwise warn halts."""
 
     @property
     def first_event(self) -> FirstEvent:
@@ -95,6 +124,8 @@ class LedgerState(Struct, frozen=True):
     """Ids of commands taken in, oldest first."""
     epoch_floor: int = 0
     """Epoch of a scope that is not in ``scopes``: at least that of every scope that was forgotten."""
+    config: Configured = Configured()
+    proposal: Proposal | None = None
 
     def scope(self, name: str) -> ScopeState:
         """The scope, ACTIVE if nothing is known of it."""
@@ -137,11 +168,13 @@ class Flow(Struct, frozen=True):
 
 
 class Said(Struct, frozen=True):
-    """A command, and where it stands on ``commands``. ``problem``: what is wrong with its signature, or None."""
+    """A command, and where it stands on ``commands``. ``problem``: what is wrong with its signature, or None. ``ts``:
+    the desk's wall clock, ns UTC; 0 when it had no tick yet."""
 
     command: Command
     at: FirstEvent
     problem: str | None
+    ts: int = 0
 
 
 class Probe(Struct, frozen=True):
@@ -170,6 +203,8 @@ class Moved(Struct, frozen=True, tag=True):
     reason: str = ""
     gates: dict[str, GateAck] = field(default_factory=dict)
     again: bool = False
+    orders_per_s_max: float = 0.0
+    probation_until: int = 0
 
 
 class CauseAdded(Struct, frozen=True, tag=True):
@@ -232,10 +267,30 @@ class CommandTaken(Struct, frozen=True, tag=True):
 
 
 class Refused(Struct, frozen=True, tag=True):
-    """A command was not, and what to do about it."""
+    """A command was not, and what to do about it. ``forged``: no known key signed it, so that its id is not used up."""
 
     command: Command
     problem: str
+    forged: bool = False
+
+
+class Repeated(Struct, frozen=True, tag=True):
+    """A command that was taken in before came again: it does nothing."""
+
+    command: Command
+
+
+class BrokeGlass(Struct, frozen=True, tag=True):
+    """One person reopened alone what takes two, or before the cool-off was over."""
+
+    command: Command
+
+
+class Proposed(Struct, frozen=True, tag=True):
+    """A configuration waits for a second person (None: it waits no longer)."""
+
+    proposal: Proposal | None
+    why: str = ""
 
 
 class Advanced(Struct, frozen=True, tag=True):
@@ -268,5 +323,5 @@ class Overtaken(Struct, frozen=True, tag=True):
 Input = TimePasses | Touch | NodeAlive | Flow | Said | Probe | Ack | HaltRecord
 Event = (
     Moved | CauseAdded | Touched | Acked | AckIgnored | Distrusted | NodeHeard | Requested | CommandTaken | Refused
-    | Advanced | Adopted | Forgotten | Overtaken
+    | Repeated | BrokeGlass | Proposed | Configured | Advanced | Adopted | Forgotten | Overtaken
 )  # fmt: skip

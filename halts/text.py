@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from halts.phrases import clause, usd
-from halts.state import ScopeState
+from halts.state import BROKE_GLASS, ScopeState
 from schemas.records import Cause, Money
 from schemas.scopes import parse
 from schemas.units import MS_NS, S_NS
@@ -103,9 +103,15 @@ def _opening(s: ScopeState, closed_by: Sequence[str]) -> str:
     if s.state == "ACTIVE":
         return f"{who(s.scope)} is open again since {clock(s.ts_decided)} UTC: nothing is blocked on this scope"
     still = f"; still closed: {', '.join(closed_by[:3])}" if closed_by else ""
+    if s.orders_per_s_max:
+        return (
+            f"{who(s.scope)} reopens step by step since {clock(s.ts_decided)} UTC: up to {s.orders_per_s_max:g} orders a "
+            f"second pass each gate, besides those that reduce a position{still}"
+        )
     reason = f" ({s.reason})" if s.reason else ""
+    alone = "BREAK-GLASS, one person alone: " if s.by.endswith(BROKE_GLASS) else ""
     return (
-        f"{s.by} resume{'' if ',' in s.by else 's'} {who(s.scope)[:1].lower() + who(s.scope)[1:]} since "
+        f"{alone}{s.by} resume{'' if ',' in s.by else 's'} {who(s.scope)[:1].lower() + who(s.scope)[1:]} since "
         f"{clock(s.ts_decided)} UTC{reason}: only orders that reduce a position pass for now{still}"
     )
 

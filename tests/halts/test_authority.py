@@ -136,9 +136,9 @@ def test_a_command_id_is_good_once_also_when_it_was_refused() -> None:
     assert world.desk.ledger.scope("server:R3").request is None
     again = Command("two", world.now, "halt", "firm", "x", by="ann")
     world.put(again)
-    written = len(world.out)
     world.put(again)
-    assert len(world.out) == written
+    assert [body["command"]["command_id"] for body in world.audited("repeated")] == ["once", "two"]
+    assert [record.scope for record in world.halts()].count("firm") == 1
 
 
 def test_command_ids_are_bounded() -> None:

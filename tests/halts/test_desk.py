@@ -127,9 +127,13 @@ def test_a_resume_needs_two_people_the_epoch_and_the_cool_off() -> None:
     world.say("approve", "bob", approves=asked)
     record = world.halts()[-1]
     assert (record.state, record.action, record.by) == ("RESUMING", "reduce_only", "ann, bob")
+    assert record.orders_per_s_max == 0
+    world.tick(2_200)
+    record = world.halts()[-1]
+    assert (record.state, record.orders_per_s_max) == ("RESUMING", 20.0), "then few orders"
     world.tick(2_200)
     assert world.state() == "ACTIVE"
-    assert [r.epoch for r in world.halts()] == [1, 2, 3, 4]
+    assert [r.epoch for r in world.halts()] == [1, 2, 3, 4, 5]
 
 
 def test_a_breach_while_resuming_halts_again() -> None:

@@ -116,7 +116,12 @@ def test_opening_says_who_why_and_what_stays_shut() -> None:
         "pass for now; still closed: symbol:ABC."
     )
     world.tick(1_200)
-    assert world.halts()[-1].text == "Router R3 is open again since 13:30:01.100 UTC: nothing is blocked on this scope."
+    assert world.halts()[-1].text == (
+        "Router R3 reopens step by step since 13:30:01.100 UTC: up to 20 orders a second pass each gate, besides those "
+        "that reduce a position; still closed: symbol:ABC."
+    )
+    world.tick(1_200)
+    assert world.halts()[-1].text.startswith("Router R3 is open again since 13:30:02"), world.halts()[-1].text
 
 
 def test_money_is_left_out_when_there_is_none() -> None:

@@ -278,7 +278,7 @@ def test_what_was_open_before_a_resume_does_not_count_after_it() -> None:
     world.say("approve", "bob", approves=world.say("resume", "ann"))
     world.put(breach())
     assert world.state() == "RESUMING", "the old verdict, published again"
-    world.tick(1_200)
+    world.tick(2_400)
     assert world.state() == "ACTIVE"
 
 
