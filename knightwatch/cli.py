@@ -32,6 +32,10 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "approve": "Give the second signature to a resume.",
         "drill": "Halt a scope as an exercise.",
     },
+    "web": {
+        "desk": "Serve the halt desk as a live page.",
+        "desk-key": "Put an operator's key into the desk's folder.",
+    },
 }
 """Module under knightwatch.commands -> its commands and the line that ``knightwatch --help`` shows for each."""
 
