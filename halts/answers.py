@@ -60,6 +60,9 @@ def ack(d: Draft, a: Ack) -> None:
     """A gate's answer. When every gate concerned has confirmed, the scope is HALTED: nothing is working."""
     if not is_probe(a.server):
         node_alive(d, a.server)
+    if a.status == "refused":
+        d.add(AckIgnored(a, f"no answer: its gate refused a record on halts: {a.reason}"))
+        return
     s = d.scope(a.scope)
     gate = s.gates.get(a.server) or GateAck(NEVER)
     if why := _not_counting(s, gate, a):

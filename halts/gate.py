@@ -23,11 +23,12 @@ from msgspec import Struct
 
 from halts.gate_acks import Sweeps, Working, as_working
 from halts.gate_io import Link, Outbox, Raw
-from halts.gate_state import NOT_STARTED, OPEN, Decision, GateState, View, severity
-from schemas.records import Gate, HaltRecord
+from halts.gate_state import NOT_STARTED, OPEN, Decision, GateState, Refusal, View, severity
+from halts.gate_trust import Trust
+from schemas.records import Ack, Gate, HaltRecord
 from schemas.units import MS_NS
 
-__all__ = ["CancelAll", "Decision", "GateSnapshot", "HaltGate", "ScopeSnapshot", "WorkingOrders"]
+__all__ = ["CancelAll", "Decision", "GateSnapshot", "HaltGate", "ScopeSnapshot", "Trust", "WorkingOrders"]
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +80,9 @@ class HaltGate:
 
     fail_closed_after_ms: silence of the desk after which nothing is sent. clock_skew_ms_max: how far this host's UTC
     clock may be from the desk's. hook_ms_max: how long a hook may keep the gate from listening before the gate closes
-    meanwhile. on_change: called on the gate's thread with a snapshot when what it lets through changes. kafka: further
-    options for kafka-python's clients (security and the like). ValueError for a server name or time out of range.
+    meanwhile. on_change: called on the gate's thread with a snapshot when what it lets through changes. trust: keys
+    that must have signed what stands on ``halts``; without, whoever can write there is believed. kafka: further options
+    for kafka-python's clients (``halts.gate_security``). ValueError for a server name or time out of range.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class HaltGate:
         clock_skew_ms_max: int = 500,
         hook_ms_max: int = 250,
         on_change: Callable[[GateSnapshot], None] | None = None,
+        trust: Trust | None = None,
         kafka: Mapping[str, Any] | None = None,
     ) -> None:
         self.server = server
@@ -102,7 +105,10 @@ class HaltGate:
         self._cancel_all, self._working, self._on_change = cancel_all, working, on_change
         self._hook_ns = hook_ms_max * MS_NS
         self._state = GateState(
-            server, fail_closed_after_ns=fail_closed_after_ms * MS_NS, clock_skew_ns_max=clock_skew_ms_max * MS_NS
+            server,
+            fail_closed_after_ns=fail_closed_after_ms * MS_NS,
+            clock_skew_ns_max=clock_skew_ms_max * MS_NS,
+            trust=trust,
         )
         self._sweeps, self._outbox = Sweeps(server), Outbox()
         self._view = View(0, NOT_STARTED)
@@ -120,12 +126,12 @@ class HaltGate:
         reducing: the order can only bring the position nearer to zero. What is not named is taken to be whatever is
         halted: an order without its symbol does not pass while any symbol is.
         """
-        view = self._view
-        if time.monotonic_ns() >= view.deadline_ns:
+        view, now = self._view, time.monotonic_ns()
+        if now >= view.deadline_ns:
             return view.expired
         if view.clear:
             return OPEN
-        return view.decide(symbol, strategy, account, reducing)
+        return view.decide(symbol, strategy, account, reducing, now)
 
     def may_cancel(self) -> bool:
         """Always: no halt, silence or fault stops a cancel."""
@@ -256,6 +262,8 @@ class HaltGate:
         mono, utc = time.monotonic_ns(), time.time_ns()
         changes = [c for r in records if (c := self._state.apply(r.offset, r.key, r.value, mono, utc)) is not None]
         self._swap()
+        for refusal in self._state.take_refusals():
+            self._tell(refusal, utc)
         if not self._caught_up_once:
             if not self._state.caught_up:
                 return
@@ -273,6 +281,21 @@ class HaltGate:
                     record.text,
                 )
                 self._outbox.put(ack)
+
+    def _tell(self, refusal: Refusal, utc_ns: int) -> None:
+        """A record did not count: somebody writes to ``halts`` who should not, or a desk goes wrong. People must know."""
+        log.error("gate of %s refused a record on halts under %r: %s", self.server, refusal.scope, refusal.reason)
+        self._outbox.put(
+            Ack(
+                server=self.server,
+                ts=utc_ns,
+                halt_id=refusal.halt_id,
+                scope=refusal.scope,
+                epoch=refusal.epoch,
+                status="refused",
+                reason=refusal.reason,
+            )
+        )
 
     def _work(self, link: Link | None) -> None:
         """Acks out, cancels, and what is still working. A hook that takes long finds the gate closed behind it."""

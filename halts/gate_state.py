@@ -10,94 +10,48 @@ of closed:
   counted. At an equal epoch the stricter of two records stands, of equals the later: an operator's halt that meets a
   desk's warning wins, and the desk's own halt that meets an operator's is answered too.
 * HALTING and HALTED are latched: only RESUMING or ACTIVE of a newer epoch that names who ordered it opens the scope.
-* A value that does not decode closes the whole gate, also across reconnections, until a valid record that is not older
-  stands under the same key. A key that is no scope can never carry one; there a tombstone releases.
-* A tombstone never opens anything that is latched.
+* A value that does not decode, that no trusted key has signed (``halts.gate_trust``, when the gate has keys) or that
+  goes back to an epoch which a desk has left closes the whole gate, also across reconnections, until a valid record
+  that is not older stands under the same key. A key that is no scope can never carry one; there a tombstone releases.
+* A tombstone never opens anything that is latched. A heartbeat that was counted before does not count again.
+* What is refused is told, once a second and key at most: ``take_refusals``.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
+from halts.gate_throttle import Throttle
+from halts.gate_trust import Trust
+from halts.gate_view import NOT_STARTED, OPEN, Decision, Restriction, Scopes, View, latched, restricted, severity
 from schemas.records import Gate, HaltRecord, Heartbeat, decode
 from schemas.scopes import FIRM, parse, scope
 from schemas.topics import HEARTBEAT_KEY
-from schemas.units import MS_NS
+from schemas.units import MS_NS, S_NS
+
+__all__ = [
+    "NOT_STARTED",
+    "OPEN",
+    "Counters",
+    "Decision",
+    "GateState",
+    "Refusal",
+    "Restriction",
+    "View",
+    "latched",
+    "severity",
+]
 
 SCOPES_MAX: Final = 100_000
 """Scopes a gate keeps; one more closes it (a log like that is not a desk's)."""
 UNDECODABLE_MAX: Final = 1_000
 """Keys kept with the reason why their last value was not decoded; one more closes the gate for good."""
 VERSION: Final = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """May it be sent? True in a boolean context iff ``allowed``. ``scope`` and ``halt_id`` say what closed the gate:
-    empty when it is not a halt but the gate itself (not caught up, desk silent, ``halts`` not readable)."""
-
-    allowed: bool
-    scope: str = ""
-    halt_id: str = ""
-    reason: str = ""
-
-    def __bool__(self) -> bool:
-        return self.allowed
-
-
-OPEN: Final = Decision(True)
-NOT_STARTED: Final = Decision(False, reason="the gate has not been started: call start()")
-
-
-@dataclass(frozen=True, slots=True)
-class Restriction:
-    """A scope that is not free. ``reduce_only``: what reduces a position may pass."""
-
-    decision: Decision
-    reduce_only: bool
-    omitted: Decision
-    """The answer to an order that does not say which symbol (strategy, account) it is for."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """One immutable answer to every question, swapped as a whole. ``deadline_ns``: local monotonic time at which it
-    stops being valid (0: it never was); ``expired`` is the answer from then on. ``clear``: nothing is restricted."""
-
-    deadline_ns: int
-    expired: Decision
-    clear: bool = False
-    everywhere: tuple[Restriction, ...] = ()
-    symbols: dict[str, Restriction] = field(default_factory=dict)
-    strategies: dict[str, Restriction] = field(default_factory=dict)
-    accounts: dict[str, Restriction] = field(default_factory=dict)
-
-    def until(self, deadline_ns: int, reason: str) -> "View":
-        """The same, but valid no longer than ``deadline_ns``; a block that stands everywhere keeps its own reason."""
-        if self.deadline_ns <= deadline_ns:
-            return self
-        kept = self.expired if self.expired.halt_id else Decision(False, reason=reason)
-        return replace(self, deadline_ns=deadline_ns, expired=kept)
-
-    def decide(self, symbol: str, strategy: str, account: str, reducing: bool) -> Decision:
-        """The safe answer of all scopes that the order is in; freshness is the caller's to check first."""
-        for found in self.everywhere:
-            if not (reducing and found.reduce_only):
-                return found.decision
-        for name, table in ((symbol, self.symbols), (strategy, self.strategies), (account, self.accounts)):
-            if not table:
-                continue
-            if not name:
-                for found in table.values():
-                    if not (reducing and found.reduce_only):
-                        return found.omitted
-            elif (hit := table.get(name)) is not None and not (reducing and hit.reduce_only):
-                return hit.decision
-        return OPEN
-
-
-Scopes = tuple[tuple[Restriction, ...], dict[str, dict[str, Restriction]]]
+REFUSALS_MAX: Final = 100
+"""Refused records waiting to be told; further ones are only counted."""
+TELL_NS: Final = S_NS
+"""A key whose records are refused is told this often at most."""
 
 
 @dataclass(slots=True)
@@ -111,18 +65,13 @@ class Counters:
     stale_generation: int = 0
     stale_epoch: int = 0
     undecodable: int = 0
+    untrusted: int = 0
+    """Records that no trusted key has signed, or that went back to an epoch which was left."""
     openings_refused: int = 0
     """Records that would have opened a latched scope without authority, and tombstones on latched scopes."""
     connections: int = 0
     connection_failures: int = 0
     hook_failures: int = 0
-
-
-def severity(record: HaltRecord) -> int:
-    """0 free, 1 warned, 2 reducing orders only, 3 blocked. The safe answer is the larger."""
-    if record.state in ("HALTING", "HALTED"):
-        return 2 if record.action == "reduce_only" else 3
-    return {"ACTIVE": 0, "WARNED": 1, "RESUMING": 2}[record.state]
 
 
 def _same(a: HaltRecord, b: HaltRecord) -> bool:
@@ -133,13 +82,26 @@ def _strictness(record: HaltRecord) -> tuple[int, bool]:
     return severity(record), latched(record)
 
 
-def latched(record: HaltRecord) -> bool:
-    """Only an authorised resume may end this state."""
-    return record.state in ("HALTING", "HALTED")
+class Unusable(ValueError):
+    """A value on ``halts`` that closes the gate."""
 
 
-class Undecodable(ValueError):
-    """A value on ``halts`` that says nothing certain."""
+class Undecodable(Unusable):
+    """It says nothing certain."""
+
+
+class Untrusted(Unusable):
+    """It says something that only a forger, or a desk gone wrong, would say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A record that did not count, for the operators. ``scope``: its key. Empty and 0 where it did not decode."""
+
+    scope: str
+    reason: str
+    halt_id: str = ""
+    epoch: int = 0
 
 
 def read_halt(key: str, value: bytes) -> HaltRecord:
@@ -177,7 +139,9 @@ class GateState:
     (True, 0)
     """
 
-    def __init__(self, server: str, *, fail_closed_after_ns: int, clock_skew_ns_max: int) -> None:
+    def __init__(
+        self, server: str, *, fail_closed_after_ns: int, clock_skew_ns_max: int, trust: Trust | None = None
+    ) -> None:
         if not server or fail_closed_after_ns <= 0 or clock_skew_ns_max < 0:
             raise ValueError(
                 f"server={server!r}, fail_closed_after_ns={fail_closed_after_ns}, "
@@ -195,6 +159,10 @@ class GateState:
         self.broken = ""
         self._barrier: int | None = None
         self._scopes: Scopes | None = None
+        self._throttles: dict[str, Throttle] = {}
+        self._trust = trust or Trust()
+        self._refusals: list[Refusal] = []
+        self._told_ns: dict[str, int] = {}
         self._fail_after_ns = fail_closed_after_ns
         self._skew_ns = clock_skew_ns_max
 
@@ -222,29 +190,49 @@ class GateState:
         self, offset: int, key: bytes | None, value: bytes | None, mono_ns: int, utc_ns: int
     ) -> HaltRecord | None:
         """One record of ``halts``, in offset order. Returns it if it is an accepted change of a scope. Never raises."""
+        if self.next_offset is not None and offset < self.next_offset:
+            return None  # applied before
         self.counters.records += 1
         self.next_offset = offset + 1
         name = (key or b"").decode(errors="backslashreplace")
-        if value is None:
-            self._tombstone(name)
-            return None
+        new: HaltRecord | None = None
         try:
-            if name == HEARTBEAT_KEY:
+            if value is None:
+                self._tombstone(name, mono_ns)
+            elif name == HEARTBEAT_KEY:
                 self._heartbeat(offset, read_heartbeat(value), mono_ns, utc_ns)
-                return None
-            return self._halt(name, read_halt(name, value))
-        except Undecodable as e:
-            self._poison(name, f"offset {offset}: {e}")
-            return None
+            else:
+                new = read_halt(name, value)
+                return self._halt(name, new, mono_ns)
+        except Unusable as e:
+            self._poison(name, f"offset {offset}: {e}", isinstance(e, Undecodable))
+            self._refuse(name, self.undecodable.get(name, self.broken), mono_ns, new)
+        return None
 
-    def _poison(self, name: str, reason: str) -> None:
-        self.counters.undecodable += 1
+    def take_refusals(self) -> list[Refusal]:
+        """What was refused since the last call, and is to be told."""
+        told, self._refusals = self._refusals, []
+        return told
+
+    def _refuse(self, name: str, reason: str, mono_ns: int, record: HaltRecord | None = None) -> None:
+        last = self._told_ns.get(name)
+        if (last is not None and mono_ns - last < TELL_NS) or len(self._refusals) >= REFUSALS_MAX:
+            return
+        if last is None and len(self._told_ns) >= UNDECODABLE_MAX:
+            return
+        self._told_ns[name] = mono_ns
+        found = (record.halt_id, record.epoch) if record is not None else ("", 0)
+        self._refusals.append(Refusal(name, reason, *found))
+
+    def _poison(self, name: str, reason: str, undecodable: bool) -> None:
+        self.counters.undecodable += undecodable
+        self.counters.untrusted += not undecodable
         if name not in self.undecodable and len(self.undecodable) >= UNDECODABLE_MAX:
             self.broken = f"more than {UNDECODABLE_MAX} keys of halts do not decode; repair the topic, then restart"
             return
         self.undecodable[name] = reason
 
-    def _tombstone(self, name: str) -> None:
+    def _tombstone(self, name: str, mono_ns: int) -> None:
         try:
             parse(name)
         except ValueError:
@@ -253,6 +241,7 @@ class GateState:
         found = self.records.get(name)
         if name in self.undecodable or (found is not None and severity(found) >= 2):
             self.counters.openings_refused += 1
+            self._refuse(name, "a tombstone (a record without a value) opens nothing", mono_ns, found)
 
     def _fenced(self, generation: int) -> bool:
         if generation < self.generation:
@@ -262,20 +251,28 @@ class GateState:
         return False
 
     def _heartbeat(self, offset: int, beat: Heartbeat, mono_ns: int, utc_ns: int) -> None:
+        if wrong := self._trust.problem(beat, self.generation):
+            raise Untrusted(wrong)
         if self._fenced(beat.generation):
             return
         self.undecodable.pop(HEARTBEAT_KEY, None)
         self.counters.heartbeats += 1
+        if self.beat is not None and (beat.generation, beat.seq) <= (self.beat.generation, self.beat.seq):
+            self.counters.heartbeats_old += 1  # somebody says again what the desk said
+            return
         left_ns = min(self._fail_after_ns, beat.ts + self._fail_after_ns + self._skew_ns - utc_ns)
         if self._barrier is None or offset < self._barrier or left_ns <= 0:
             self.counters.heartbeats_old += 1
         else:
             self.deadline_ns = max(self.deadline_ns, mono_ns + left_ns)
-        if self.beat is None or beat.ts >= self.beat.ts:
-            self.beat, self.beat_mono_ns = beat, mono_ns
+        self.beat, self.beat_mono_ns = beat, mono_ns
 
-    def _halt(self, name: str, new: HaltRecord) -> HaltRecord | None:
+    def _halt(self, name: str, new: HaltRecord, mono_ns: int) -> HaltRecord | None:
+        if wrong := self._trust.problem(new, self.generation):
+            raise Untrusted(wrong)
         if self._fenced(new.generation):
+            said = f"generation {new.generation} is that of a desk which was replaced by {self.generation}"
+            self._refuse(name, f"{said}: ignored", mono_ns, new)
             return None
         found = self.records.get(name)
         if found is None:
@@ -284,10 +281,13 @@ class GateState:
                 return None
         elif new.epoch < found.epoch:
             self.counters.stale_epoch += 1
-            return None
+            raise Untrusted(
+                f"epoch {new.epoch} ({new.state}) after epoch {found.epoch} ({found.state}) of the same scope; no desk "
+                "goes back, epochs only grow"
+            )
         elif _same(new, found):  # told again, perhaps with more money in it: no transition
             self.undecodable.pop(name, None)
-            self.records[name], self._scopes = new, None
+            self._set(name, new)
             self.counters.stale_epoch += 1
             return None
         elif new.epoch == found.epoch and _strictness(new) < _strictness(found):
@@ -295,10 +295,19 @@ class GateState:
             return None
         elif latched(found) and (new.state == "WARNED" or (not latched(new) and not new.by)):
             self.counters.openings_refused += 1
+            self._refuse(name, f"{new.state} by {new.by or 'nobody'} does not end {found.state}", mono_ns, new)
             return None
         self.undecodable.pop(name, None)
-        self.records[name], self._scopes = new, None
+        self._set(name, new)
         return new
+
+    def _set(self, name: str, new: HaltRecord) -> None:
+        """Stands from here on. A throttle stays what it is as long as its stage lasts: nothing is saved up anew."""
+        self.records[name], self._scopes = new, None
+        if new.state != "RESUMING" or new.orders_per_s_max <= 0:
+            self._throttles.pop(name, None)
+        elif (old := self._throttles.get(name)) is None or old.per_s != new.orders_per_s_max:
+            self._throttles[name] = Throttle(new.orders_per_s_max)
 
     def closed_reason(self) -> str:
         """Why the gate as a whole is closed whatever the heartbeat says; empty if it is not."""
@@ -308,7 +317,7 @@ class GateState:
             key, reason = next(iter(self.undecodable.items()))
             more = f" (and {len(self.undecodable) - 1} more keys)" if len(self.undecodable) > 1 else ""
             return (
-                f"halts holds a record under key {key!r} that cannot be read: {reason}{more}; closed until a valid "
+                f"halts holds a record under key {key!r} that cannot be used: {reason}{more}; closed until a valid "
                 "newer record stands under that key"
             )
         return ""
@@ -325,7 +334,7 @@ class GateState:
     def view(self) -> View:
         """The view that follows from all records applied so far."""
         if self._scopes is None:
-            self._scopes = _restricted(self.records, self.own)
+            self._scopes = restricted(self.records, self.own, self._throttles)
         everywhere, tables = self._scopes
         blocks = [r.decision for r in everywhere if not r.reduce_only]
         return View(
@@ -349,32 +358,3 @@ class GateState:
         if not fresh or self.closed_reason():
             return Gate("CLOSED", epoch)
         return Gate("REDUCING" if worst is not None and severity(worst) == 2 else "ACTIVE", epoch)
-
-
-def _restricted(records: dict[str, HaltRecord], own: str) -> Scopes:
-    """What is not free: firm and own server with blocks first, then tables by kind of scope and name."""
-    tables: dict[str, dict[str, Restriction]] = {"symbol": {}, "strategy": {}, "account": {}}
-    everywhere: list[Restriction] = []
-    for name, record in records.items():
-        if severity(record) < 2:
-            continue
-        kind, value = parse(name)
-        if name in (FIRM, own):
-            everywhere.append(restriction(record, kind))
-        elif kind in tables:
-            tables[kind][value] = restriction(record, kind)
-    everywhere.sort(key=lambda r: (r.reduce_only, r.decision.scope))
-    return tuple(everywhere), tables
-
-
-def restriction(record: HaltRecord, kind: str) -> Restriction:
-    """The pre-made answers for one scope that is not free."""
-    reduce_only = severity(record) == 2
-    does = "lets through only what reduces a position" if reduce_only else "blocks"
-    reason = f"{record.scope} is {record.state} and {does}: {record.text}"
-    omitted = f"the order does not name its {kind}, and {reason}"
-    return Restriction(
-        Decision(False, record.scope, record.halt_id, reason),
-        reduce_only,
-        Decision(False, record.scope, record.halt_id, omitted),
-    )

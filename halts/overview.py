@@ -80,7 +80,7 @@ def audit_kind(event: Event) -> str | None:
         case Acked():
             return "ack"
         case AckIgnored():
-            return "ack_ignored"
+            return "record_refused" if event.ack.status == "refused" else "ack_ignored"
         case Distrusted():
             return event.why
         case Requested():

@@ -16,7 +16,7 @@ BROKE_GLASS: Final = " (break-glass)"
 """Stands after the name of the one person who reopened what takes two, or before the cool-off was over."""
 NEVER: Final = 2**62
 """A desk time that does not come."""
-RANK: Final[Mapping[str, int]] = {"": 0, "blocked": 1, "cancelling": 2, "confirmed": 3}
+RANK: Final[Mapping[str, int]] = {"refused": -1, "": 0, "blocked": 1, "cancelling": 2, "confirmed": 3}
 
 
 class GateAck(Struct, frozen=True):

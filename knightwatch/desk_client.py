@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
 from msgspec import Struct
@@ -20,6 +21,7 @@ from halts.draft import halt_id
 from halts.gate_io import COMMON
 from halts.gate_state import GateState, severity
 from halts.orders import OPERATOR
+from halts.signing import sign
 from schemas.records import (
     Ack,
     AuditRecord,
@@ -63,7 +65,8 @@ class DeskClient:
     """One connection of an operator. DeskError when no broker answers or ``halts`` does not exist.
 
     fail_closed_after_ms, clock_skew_ms_max: as the gates have them, to say what they would do. kafka: further options
-    of kafka-python's clients (security and the like).
+    of kafka-python's clients (security and the like). key: the operator's; everything that is said is signed with it,
+    for the fleet ``audience``. Without it nothing is signed.
     """
 
     def __init__(
@@ -74,8 +77,11 @@ class DeskClient:
         fail_closed_after_ms: int = 2_000,
         clock_skew_ms_max: int = 500,
         kafka: Mapping[str, Any] | None = None,
+        key: Ed25519PrivateKey | None = None,
+        audience: str = "",
     ) -> None:
         self.bootstrap, self.prefix = bootstrap, prefix
+        self._key, self._audience = key, audience
         self.state = GateState(
             "-", fail_closed_after_ns=fail_closed_after_ms * MS_NS, clock_skew_ns_max=clock_skew_ms_max * MS_NS
         )
@@ -192,7 +198,7 @@ class DeskClient:
         """What each gate has said to ``halt`` since this client connected, by server. since_ns: UTC of the command."""
         found: dict[str, GateAnswer] = {}
         for ack in self.acks:
-            if ack.halt_id == halt.halt_id:
+            if ack.halt_id == halt.halt_id and ack.status != "refused":
                 before = found.get(ack.server)
                 blocked_ms = before.blocked_ms if before else (ack.ts - since_ns) / MS_NS
                 found[ack.server] = GateAnswer(ack.server, ack.status, ack.working, ack.orders, round(blocked_ms, 3))
@@ -209,21 +215,28 @@ class DeskClient:
         return max(asked, key=lambda c: c.ts, default=None)
 
     def verdict(self, command: Command) -> tuple[str, str]:
-        """What the desk's audit says of ``command``: ``refused`` and why, ``requested``, ``taken``, or nothing yet."""
+        """What the desk's audit says of ``command``: ``refused`` and why, ``requested``, ``taken``, or nothing yet.
+        Another's command under the same id does not count: it is refused as a repeat, or for its signature."""
         outcome = ("", "")
         for line in self.audit:
-            if not _mentions(line.body, command.command_id):
+            body = line.body
+            if line.kind == "repeated" or not _mentions(body, command.command_id):
                 continue
-            if isinstance(problem := line.body.get("problem"), str) and problem:
+            if isinstance(problem := body.get("problem"), str) and problem:
+                if outcome[0] or body.get("command", {}).get("signature") != command.signature:
+                    continue
                 return "refused", problem
-            outcome = ("requested", "") if line.body.get("request") or outcome[0] == "requested" else ("taken", "")
+            asked = body.get("request") or body.get("proposal") or outcome[0] == "requested"
+            outcome = ("requested", "") if asked and line.kind != "config" else ("taken", "")
         return outcome
 
     # --- doing ----------------------------------------------------------------------------------------------------
 
-    def say(self, verb: CommandVerb, scope: str, reason: str, by: str, approves: str = "") -> Command:
-        """Publish an operator's command about ``scope``, answering the halt that stands there."""
+    def say(self, verb: CommandVerb, scope: str, reason: str, by: str, approves: str = "", **more: Any) -> Command:
+        """Publish an operator's command about ``scope``, answering the halt that stands there. more: further fields of
+        the command."""
         halt = self.record(scope)
+        fields: dict[str, Any] = {"halt_id": halt.halt_id if halt else "", "epoch": halt.epoch if halt else 0, **more}
         command = Command(
             command_id=uuid.uuid4().hex,
             ts=time.time_ns(),
@@ -231,10 +244,11 @@ class DeskClient:
             scope=scope,
             reason=reason,
             by=by,
-            halt_id=halt.halt_id if halt else "",
-            epoch=halt.epoch if halt else 0,
             approves=approves,
+            **fields,
         )
+        if self._key is not None:
+            command = sign(command, self._key, self._audience)
         self._write(COMMANDS, scope, command)
         return command
 
@@ -243,13 +257,16 @@ class DeskClient:
         goes to ``commands`` afterwards, for the audit of the desk that comes back. DeskError if the record lost."""
         for _ in range(DIRECT_ATTEMPTS):
             now, stands = time.time_ns(), self.record(scope)
-            if stands is not None and severity(stands) == 3:
+            if stands is not None and severity(stands) == 3 and scope not in self.state.undecodable:
                 return stands
             record = direct_halt(scope, reason, by, now, stands.epoch + 1 if stands else 1, self.state.generation)
+            if self._key is not None:
+                record = sign(record, self._key, self._audience)
             self._write(HALTS, scope, record)
 
             def standing() -> bool:
-                return (found := self.record(scope)) is not None and severity(found) == 3
+                found = self.record(scope)
+                return found is not None and severity(found) == 3 and scope not in self.state.undecodable
 
             if self.follow(standing, 2.0):
                 with suppress(DeskError):  # the halt stands; what is missing is a line in an audit

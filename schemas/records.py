@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 State = Literal["ACTIVE", "WARNED", "HALTING", "HALTED", "RESUMING"]
 Action = Literal["block_and_cancel", "block", "reduce_only"]
-AckStatus = Literal["blocked", "cancelling", "confirmed"]
+AckStatus = Literal["blocked", "cancelling", "confirmed", "refused"]
 CommandVerb = Literal["halt", "resume", "approve", "drill", "config"]
 Family = Literal[
     "conservation", "rate", "crossing", "repetition", "malformed", "exposure", "novelty",
@@ -115,7 +115,8 @@ class Heartbeat(Struct, frozen=True, tag_field="type", tag="heartbeat"):
 
 
 class Ack(Struct, frozen=True):
-    """``acks``: what the gate of ``server`` did about a halt. ``working``: orders not yet known to be gone."""
+    """``acks``: what the gate of ``server`` did about a halt. ``working``: orders not yet known to be gone. ``refused``: a
+    record under the key ``scope`` of ``halts`` did not count, and ``reason`` says why; it is no answer to a halt."""
 
     server: str
     ts: int
@@ -127,6 +128,7 @@ class Ack(Struct, frozen=True):
     orders: tuple[str, ...] = ()
     """cl_ord_id of orders whose cancel the venue refused or never answered (at most 100)."""
     v: int = 1
+    reason: str = ""
 
 
 class Command(Struct, frozen=True):

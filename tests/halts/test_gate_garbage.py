@@ -17,7 +17,7 @@ def test_garbage_closes_until_a_valid_record_stands_under_the_same_key(value: by
     log.put(b"server:R1", value)
     answer = log.ask()
     assert not answer
-    assert "cannot be read" in answer.reason
+    assert "cannot be used" in answer.reason
     log.beat()
     log.halt(halt(scope="firm", state="ACTIVE"))
     assert not log.ask(), "a heartbeat or another scope does not repair it"
