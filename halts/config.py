@@ -11,6 +11,7 @@ from msgspec import Meta, Struct, field
 
 from detectors.config import Stage1Config
 from halts.config_keys import flatten, unknown_key, value_at, words_at
+from halts.gate_trust import Trust
 from halts.keys import Operator, Ring, release_problem
 from schemas.records import Action
 from schemas.security import AclConfig, KafkaSecurity, problem
@@ -158,6 +159,8 @@ class GateConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Without a heartbeat of the desk for so long the gate is closed."""
     clock_skew_ms_max: Annotated[int, Meta(ge=0, le=60_000)] = 500
     """How far the clocks of desk and router may be apart before heartbeats count as old."""
+    desk_keys: tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...] = ()
+    """Public keys of the desk (base64). With any, what they have not signed closes a gate, operators' halts aside."""
 
 
 class CanaryConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -211,7 +214,18 @@ def parse(text: str, source: str) -> Config:
     if (wrong := problem(config.kafka.security)) is not None:
         raise ConfigError(source, f"kafka.security.{wrong.key}", wrong.found, wrong.expected, wrong.remedy)
     _check_operators(config.desk, source)
+    try:
+        trust_of(config)
+    except ValueError as error:
+        expected = "public keys as 'knightwatch keys show' prints them"
+        raise ConfigError(source, "gate.desk_keys", str(error), expected, "correct the key") from error
     return config
+
+
+def trust_of(config: Config) -> Trust:
+    """Whose word on ``halts`` counts for gates, for the desk that takes over, and for those who look on."""
+    halters = {name: who.public_key for name, who in config.desk.operators.items() if "halt" in who.roles}
+    return Trust(config.gate.desk_keys, halters if config.gate.desk_keys else {}, config.desk.audience)
 
 
 def _check_operators(desk: DeskConfig, source: str) -> None:
