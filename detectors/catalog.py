@@ -8,9 +8,11 @@ from detectors.conservation import Conservation
 from detectors.crossing import Crossing
 from detectors.detector import Detector
 from detectors.rate import Rate
+from detectors.repetition import Repetition
 
 CATALOG: Final[tuple[Callable[[Stage1Config], Detector], ...]] = (
     lambda c: Conservation(c.conservation),
     lambda c: Rate(c.rate),
     lambda c: Crossing(c.crossing),
+    lambda c: Repetition(c.repetition),
 )

@@ -22,15 +22,21 @@ class RateConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Orders per second. See ``detectors/rate.py``."""
 
     arl_events: float = 1e9
-    """Mean number of events between false alarms of one server, if its flow keeps to the bound."""
+    """Mean number of orders between false alarms of one server, all its series together, if flow keeps to the bounds."""
     jumps: tuple[float, ...] = (2.0, 3.0, 5.0, 10.0, 30.0)
-    """Rate ratios against which the bank of CUSUMs is set."""
+    """Rate ratios against which the banks of CUSUMs are set."""
     prior_per_s: float = 200.0
-    """Upper bound of a normal rate until the baseline is warm, and the least it can become."""
+    """Upper bound of a server's normal rate until the baseline is warm, and the least it can become."""
+    prior_strategy_per_s: float = 100.0
+    """The same for one strategy on a server."""
+    prior_symbol_per_s: float = 50.0
+    """The same for one symbol on a server."""
     headroom: float = 4.0
     """Upper bound of the normal rate as a multiple of the learned mean."""
     dispersion_min: float = 150.0
     """Least variance-to-mean ratio assumed: real flow comes in clusters (sweeps, auctions)."""
+    dispersion_strategy: float = 50.0
+    dispersion_symbol: float = 20.0
     quiet_s: float = 5.0
     bound_halt: float = 64.0
     """Score, in limits, beyond which this detector halts alone."""
@@ -49,6 +55,36 @@ class CrossingConfig(Struct, frozen=True, forbid_unknown_fields=True):
     headroom: float = 3.0
     quiet_s: float = 5.0
     bound_halt: float = 64.0
+
+
+class RepetitionConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The same order again. See ``detectors/repetition.py``. Each limit is in orders, each allowance in orders a second."""
+
+    same_parent_limit: float = 16.0
+    """Equal children of one parent, beyond the allowance."""
+    same_parent_per_s: float = 5.0
+    same_order_limit: float = 150.0
+    """Orders equal to the price, whatever their parents."""
+    same_order_per_s: float = 20.0
+    same_price_limit: float = 40.0
+    """Orders of one size and limit price that jump from symbol to symbol."""
+    same_price_per_s: float = 1.0
+    reentry_limit: float = 20.0
+    """Orders sent again within ``reentry_ms`` of the router's own cancel."""
+    reentry_per_s: float = 1.0
+    reentry_ms: float = 50.0
+    turn_limit: float = 30.0
+    """Orders that undo an own fill within ``turn_ms``."""
+    turn_per_s: float = 1.0
+    turn_ms: float = 10.0
+    reused_limit: float = 3.0
+    """New orders under the ClOrdID of an older one."""
+    reused_per_s: float = 0.02
+    walks_max: int = 4_096
+    """Orders followed at once; the one that repeats least gives way."""
+    quiet_s: float = 5.0
+    bound_halt: float = 2.0
+    """Score, in limits, beyond which this detector halts alone."""
 
 
 class NoveltyConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,4 +115,5 @@ class Stage1Config(Struct, frozen=True, forbid_unknown_fields=True):
     conservation: ConservationConfig = ConservationConfig()
     rate: RateConfig = RateConfig()
     crossing: CrossingConfig = CrossingConfig()
+    repetition: RepetitionConfig = RepetitionConfig()
     novelty: NoveltyConfig = NoveltyConfig()
