@@ -1,4 +1,4 @@
-"""Rate: more orders than this server sends on an ordinary day, at any time scale."""
+"""Rate: more orders than is normal, at any time scale, from this server, one of its strategies or in one symbol."""
 
 import math
 from typing import Any, ClassVar
@@ -8,35 +8,43 @@ import numpy as np
 from detectors.arrays import I64
 from detectors.baseline import Baseline
 from detectors.config import RateConfig
-from detectors.cusum import CusumBank, Steps
 from detectors.detector import Context
 from detectors.excursion import Excursion, Finding
 from detectors.kinds import ASKS
-from schemas.records import Family
-from schemas.units import S_NS
+from detectors.rate_series import LEVELS, UNIT, Floats, Scores, Series
+from detectors.totals import COLUMNS, PROFIT, TRADED
+from schemas.records import Family, FirstEvent
+from schemas.units import MIN_NS, S_NS
 
-_UNIT = 1 << 16
-"""Fixed point of the log-likelihood ratio: 1 nat."""
+_MEMORY_MINUTES = 30.0
 
 
 class Rate:
-    """A bank of Poisson CUSUMs over the times of orders and replaces, one for each rate ratio r in ``jumps``.
+    """Banks of Poisson CUSUMs over the times of orders and replaces: one bank for the server, one for each strategy, one
+    for each symbol; in a bank one CUSUM for each rate ratio r in ``jumps``.
 
-    Against a normal rate of at most b per second, r times that rate gives each order ``ln r`` and each second of
-    silence ``-(r - 1) b``, both divided by the dispersion F (quasi-likelihood for clustered flow, McCullagh and
-    Nelder 1989, ch. 9). The score is the largest of the bank in nats; the breach opens at
+    Against a normal rate of at most b per second, r times that rate makes an order worth ``ln r`` and each second since
+    the series' order before ``-(r - 1) b``, both divided by the dispersion F (quasi-likelihood for clustered flow,
+    McCullagh and Nelder 1989, ch. 9):
 
-        h = ln(arl_events * len(jumps)).
+        W = max(0, W + (ln r - (r - 1) b dt) / F),   score = max over series and r,   opens at h = ln(3 J arl_events)
 
-    CUSUM_r lies below the Shiryaev-Roberts sum SR_r, and the mean of the SR_r is an e-detector, so that for Poisson
-    flow of any rate up to b the mean number of events between false alarms is at least ``arl_events`` (Shin, Ramdas and
-    Rinaldo, arXiv 2203.03532, with e-values ``r exp(-(r-1) b dt)``, valid for every rate <= b; here in event count as
-    El Karoui, Loisel and Salhi 2017 advise, which makes it free of the time of day). The bank covers all window lengths
-    at once: r = 30 answers to a burst of milliseconds, r = 2 to a slow rise of minutes.
+    with J jumps. It covers all window lengths at once: r = 30 answers to a burst of milliseconds, r = 2 to a slow rise
+    of minutes. The series that stands highest names the breach, and the order at which it last left zero is the first.
 
-    b is ``headroom`` times the learned mean, at least ``prior_per_s``; F is the larger of ``dispersion_min`` and the
-    learned variance-to-mean ratio of orders per second. Both change on the minute, from minutes without a breach.
-    Warm-up: until the baseline is warm the prior holds, so that the detector is never blind, only duller.
+    False alarms. For F = 1 and flow of any rates up to the bounds, the mean number of orders between false alarms *of
+    all series together* is at least ``arl_events``. exp(W) lies below the Shiryaev-Roberts sum R; each R grows by at
+    most 1 in the mean at an order of its own series, so that the sum of R over the symbols, less the count of orders,
+    is a supermartingale however many symbols there are: an order belongs to one. The same holds for strategies and for
+    the server, and the mean over these three levels and the J jumps alarms by exp(h) / (3 J) (e-detectors: Shin, Ramdas
+    and Rinaldo, arXiv 2203.03532; event clock: El Karoui, Loisel and Salhi 2017). K series so cost ln 3, not ln K.
+    F > 1 answers to clusters and has no theorem.
+
+    b is ``headroom`` times what is expected, at least the level's prior: for the server the ``Baseline`` with its
+    profile over the day; for a strategy or symbol its own mean of late, moved as the server's expectation is by the time
+    of day. F is the level's ``dispersion`` floor; times the ratio if the server's learned variance-to-mean ratio of
+    orders per second is beyond its floor. Both change on the minute, from minutes without a breach. Warm-up: none; the
+    priors hold until then.
 
     Unit of the score: nats. Statistical: warns alone, and halts alone beyond ``bound_halt`` limits.
     """
@@ -47,22 +55,37 @@ class Rate:
 
     def __init__(self, config: RateConfig) -> None:
         self.config = config
-        self.limit_nats = math.log(config.arl_events * len(config.jumps))
-        self.bank = CusumBank(len(config.jumps))
-        self._gains = np.array([round(math.log(r) * _UNIT) for r in config.jumps], np.int64)[:, None]
-        self.normal = Baseline()
-        self.steps = Steps()
-        self.excursion = Excursion(1, round(config.quiet_s * S_NS))
-        self._set_bounds()
-        self._values: I64 = np.empty(0, np.int64)
+        self.limit_nats = math.log(config.arl_events * len(config.jumps) * len(LEVELS))
+        self.series = Series(config.jumps)
+        self.normal = Baseline(_MEMORY_MINUTES)
+        self.excursion = Excursion(round(self.limit_nats * UNIT), round(config.quiet_s * S_NS))
+        self.first: FirstEvent | None = None
+        self.began = 0
+        self.base: I64 = np.zeros(2, np.int64)
+        self.row = 0
+        self.bound_per_s = config.prior_per_s
+        self._priors: Floats = np.array([config.prior_per_s, config.prior_strategy_per_s, config.prior_symbol_per_s])
+        self._floors: Floats = np.array([config.dispersion_min, config.dispersion_strategy, config.dispersion_symbol])
+        self._dispersion: Floats = self._floors
+        self._minute = -1
+        self._scores = Scores(*(np.empty(0, np.int64) for _ in Scores._fields))
+        self._told: dict[tuple[int, str], dict[str, Any]] = {}
 
-    def _set_bounds(self) -> None:
-        config, normal = self.config, self.normal
-        learned = config.headroom * normal.mean if normal.warm else 0.0
-        self.bound_per_s = max(config.prior_per_s, learned)
-        self.dispersion = max(config.dispersion_min, normal.dispersion if normal.warm else 1.0)
-        self.excursion.limit = round(self.limit_nats * self.dispersion * _UNIT)
-        self.bank.set_decay([(r - 1.0) * self.bound_per_s * _UNIT for r in config.jumps])
+    def _set_bounds(self, minute: int) -> None:
+        config, normal, series = self.config, self.normal, self.series
+        self._dispersion = self._floors * self._clustered()
+        expected = normal.expected(minute)
+        shape = min(max(expected / normal.mean, 0.2), 5.0) if normal.mean > 0 and expected > 0 else 1.0
+        learned = config.headroom * shape * np.where(series.minutes >= normal.warm_minutes, series.learned, 0.0)
+        learned[0] = config.headroom * expected
+        bounds = np.maximum(self._priors[series.levels()], learned)
+        series.set_bounds(bounds, self._priors, self._dispersion)
+        self.bound_per_s = float(bounds[0])
+        self._minute = minute
+
+    def _clustered(self) -> float:
+        """How much more clustered than assumed the server's flow is."""
+        return max(1.0, self.normal.dispersion / self.config.dispersion_min) if self.normal.warm else 1.0
 
     @property
     def bound_halt(self) -> float:
@@ -71,39 +94,77 @@ class Rate:
 
     def step(self, context: Context) -> list[Finding]:
         """Score a flow, then count it for the baseline."""
-        flow = context.flow
-        asks = ASKS[flow.kind].astype(np.int64)
-        best: I64 = self.bank.step(asks * self._gains, self.steps.step(flow.t)).max(axis=0)
-        self._values = best
-        self.normal.add(flow.t, asks)
-        return self.excursion.step(flow, best, context.totals)
+        flow, totals = context.flow, context.totals
+        minute = int(flow.t[0]) // MIN_NS
+        if minute != self._minute:
+            self._set_bounds(minute)
+        ask = ASKS[flow.kind]
+        self._scores = scores = self.series.step(flow, ask)
+        # below the limit the excursion need not know: each series remembers where it left zero
+        beyond = np.where(scores.value >= self.excursion.limit, scores.value, 0)
+        findings = self.excursion.step(flow, beyond, totals)
+        self._told = {(finding.index, finding.edge): self._place(context, finding) for finding in findings}
+        self.series.keep(flow, totals)
+        self.normal.add(flow.t, ask.astype(np.int64))
+        return findings
+
+    def _place(self, context: Context, finding: Finding) -> dict[str, Any]:
+        """The finding begins where its series left zero, and its money is counted from there. Returns its evidence."""
+        i, scores, series = finding.index, self._scores, self.series
+        finding.value = int(scores.value[i])
+        row = int(scores.row[i])
+        origin = series.origin(context.flow, context.totals, row, int(scores.began[i])) if row >= 0 else None
+        if finding.edge == "open":
+            assert origin is not None, "a breach opens at an order"
+            self.row, self.first, self.began = row, origin.first, origin.t
+            self.base = np.array([origin.profit, origin.traded], np.int64)
+        assert self.first is not None
+        finding.first, finding.began = self.first, self.began
+        finding.since = np.zeros(len(COLUMNS), np.int64)
+        finding.since[[PROFIT, TRADED]] = context.totals[i + 1, [PROFIT, TRADED]] - self.base
+        if origin is None:
+            return _who(*series.name(self.row))
+        span = max(int(context.flow.t[i]) - origin.t, 1)
+        return self._evidence(row, int(scores.orders[i]), span)
+
+    def _evidence(self, row: int, count: int, span_ns: int) -> dict[str, Any]:
+        series = self.series
+        level, name = series.name(row)
+        dispersion = float(self._dispersion[LEVELS.index(level)])
+        return {
+            "count": count,
+            "window_ms": round(span_ns / 1e6, 3),
+            "per_s": round(count / max(span_ns / S_NS, 1e-3), 1),
+            "expected": round(series.bound_per_s(row, dispersion) * span_ns / S_NS, 1),
+            "learned_per_s": round(float(series.learned[row] if row else self.normal.mean), 3),
+            "dispersion": round(dispersion, 1),
+            **_who(level, name),
+        }
 
     def score(self, value: int) -> float:
         """Nats."""
-        return round(value / (self.dispersion * _UNIT), 3)
+        return round(value / UNIT, 3)
 
     def baseline(self) -> float:
-        """Upper bound of the normal rate, orders per second."""
+        """Upper bound of the server's normal rate, orders per second."""
         return round(self.bound_per_s, 3)
 
     def values(self) -> I64:
-        """(n,) the largest CUSUM, fixed point, not yet divided by the dispersion."""
-        return self._values
+        """(n,) the highest CUSUM, fixed point."""
+        return self._scores.value
 
     def evidence(self, context: Context, finding: Finding) -> dict[str, Any]:
-        """How many orders in how long, against how many expected."""
-        span = max(int(context.flow.t[finding.index]) - finding.began, 1)
-        count = finding.count("orders") + finding.count("replaces")
-        return {
-            "count": count,
-            "window_ms": round(span / 1e6, 3),
-            "per_s": round(count / max(span / S_NS, 1e-3), 1),
-            "expected": round(self.bound_per_s * span / S_NS, 1),
-            "learned_per_s": round(self.normal.mean, 3),
-            "dispersion": round(self.dispersion, 1),
-        }
+        """Which series; how many orders in how long, against how many expected."""
+        return self._told[finding.index, finding.edge]
 
     def minute(self, learn: bool) -> None:
-        """Learn the minute and set the bounds for the next."""
+        """Learn the minute; the next flow sets its own bounds."""
+        series = self.series
+        most = np.where(series.minutes > 0, 3.0 * series.learned + self._priors[series.levels()] / 10.0, np.inf)
+        series.close(learn, _MEMORY_MINUTES, most)
         self.normal.close(learn)
-        self._set_bounds()
+
+
+def _who(level: str, name: str) -> dict[str, Any]:
+    """A series, as evidence: its level, and the strategy or symbol."""
+    return {"series": level, level: name} if name else {"series": level}

@@ -1,0 +1,273 @@
+"""Many series of order times at once, a bank of Poisson CUSUMs for each: the server's, each strategy's, each symbol's.
+
+Sequential and compiled: an order touches three series, whatever their number. A series decays lazily, when it is touched
+or asked for. Exact integers in log order, so that batch cuts do not matter; state is one (rows, columns) int64 array.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.arrays import I64, U64, Bools, where
+from detectors.flow import Flow
+from detectors.intern import IdTable, words
+from detectors.jit import compiled
+from detectors.totals import PROFIT, TRADED
+from schemas.records import FirstEvent
+from schemas.units import S_NS
+
+Floats = NDArray[np.float64]
+UNIT = 1 << 30
+"""Fixed point of the log-likelihood ratio: 1 nat."""
+SERVER, STRATEGY, SYMBOL = 0, 1, 2
+LEVELS = ("server", "strategy", "symbol")
+STRATEGIES_MAX = 64
+SYMBOLS_MAX = 8_192
+"""Series remembered (first in, first out): a strategy later than 64 others shares the series of the 64th before it."""
+_IDS_MAX = 8_192
+"""Events in a flow at most (``Stage1`` cuts at so many)."""
+_SYMBOLS_AT = 1 + STRATEGIES_MAX
+_ROWS_MIN = _SYMBOLS_AT + 63
+_BITS = 27
+"""Significant bits of a decay: times the longest step (34 bits) it stays within int64."""
+_DT_NS_MAX = 10 * S_NS
+_FALL_MAX = 1 << 48
+_RATIO_BITS = 8
+LAST, BEGAN, COUNT, MINUTE, RATE, SHIFT = 0, 1, 2, 3, 4, 5
+BEGAN_T, OFFSET, ITEM, TS, ID, MONEY, WALK = 6, 7, 8, 9, 10, 13, 15
+"""Columns of a row. Stream time of the last order; 1 + index in this flow of the order at which the excursion began (0:
+before it); orders since; orders this minute; decay as a fraction rate / 2**shift; where it began: stream time, offset,
+item, stamp, ClOrdID as three words, profit and traded notional then. The walks of the bank come after them."""
+
+
+class Origin(NamedTuple):
+    """Where an excursion began: event, stream time (ns), profit and traded notional (micro-dollars) before it."""
+
+    first: FirstEvent
+    t: int
+    profit: int
+    traded: int
+
+
+class Scores(NamedTuple):
+    """(n,) after each event: the highest statistic. Of an order also the row of its series (-1 elsewhere), 1 + index of
+    the order at which that left zero (0: before this flow), and its orders since then."""
+
+    value: I64
+    row: I64
+    began: I64
+    orders: I64
+
+
+class Named(NamedTuple):
+    """(2, k) rows of each order's strategy and symbol (-1: none), and whether the order introduced them."""
+
+    rows: I64
+    new: Bools
+
+
+class Bank(NamedTuple):
+    """What an order gives, by level and jump (3, J), in nats; r - 1 in fixed point (J,); rate and shift of a series
+    that has learned nothing, by level (3, 2)."""
+
+    gains: I64
+    ratios: I64
+    fresh: I64
+
+
+@compiled
+def _fall(state: I64, row: int, t: int) -> int:
+    """Nats that a unit of r - 1 has lost since the series' last order."""
+    dt = min(t - state[row, LAST], _DT_NS_MAX)
+    fall: int = min((dt * state[row, RATE]) >> state[row, SHIFT], _FALL_MAX)
+    return fall
+
+
+@compiled
+def _height(state: I64, row: int, t: int, ratios: I64) -> int:
+    """The highest of a bank, decayed to t, without changing it."""
+    fall = _fall(state, row, t)
+    best = 0
+    for j in range(len(ratios)):
+        best = max(best, state[row, WALK + j] - ((fall * ratios[j]) >> _RATIO_BITS))
+    return best
+
+
+@compiled
+def _hit(state: I64, row: int, t: int, i: int, gains: I64, ratios: I64) -> int:
+    """An order of this series: the Lindley step of its bank."""
+    fall = _fall(state, row, t)
+    before = after = 0
+    for j in range(len(ratios)):
+        walk = state[row, WALK + j]
+        before = max(before, walk)
+        walk = max(walk + gains[j] - ((fall * ratios[j]) >> _RATIO_BITS), 0)
+        state[row, WALK + j] = walk
+        after = max(after, walk)
+    state[row, LAST] = t
+    state[row, MINUTE] += 1
+    if before == 0:
+        state[row, BEGAN] = i + 1
+        state[row, COUNT] = 0
+    state[row, COUNT] += 1
+    return after
+
+
+@compiled
+def _clear(state: I64, row: int, bound: I64) -> None:
+    """A new series in this row."""
+    state[row, :] = 0
+    state[row, RATE], state[row, SHIFT] = bound[0], bound[1]
+
+
+@compiled
+def _score(t: I64, ask: Bools, named: Named, state: I64, leader: I64, bank: Bank, out: Scores) -> None:
+    k = 0
+    for i in range(len(t)):
+        row, best = leader[0], _height(state, leader[0], t[i], bank.ratios)
+        if not ask[i]:
+            out.value[i] = max(best, _height(state, 0, t[i], bank.ratios))
+            out.row[i] = -1
+            continue
+        mine = _hit(state, 0, t[i], i, bank.gains[0], bank.ratios)
+        top, held = np.int64(0), best
+        if mine >= best:
+            best, row = mine, top
+        for level in range(1, 3):
+            at = named.rows[level - 1, k]
+            if at < 0:
+                continue
+            if named.new[level - 1, k]:
+                _clear(state, at, bank.fresh[level])
+            mine = _hit(state, at, t[i], i, bank.gains[level], bank.ratios)
+            if mine >= held:
+                held, leader[0] = mine, at
+            if mine >= best:
+                best, row = mine, at
+        k += 1
+        out.value[i], out.row[i] = best, row
+        out.began[i], out.orders[i] = state[row, BEGAN], state[row, COUNT]
+
+
+class Series:
+    """State of the server's series (row 0), its strategies' and its symbols'. jumps: (J,) rate ratios of the bank."""
+
+    def __init__(self, jumps: tuple[float, ...]) -> None:
+        self.strategies = IdTable(_IDS_MAX, 2)
+        self.symbols = IdTable(SYMBOLS_MAX, 2)
+        self.leader: I64 = np.zeros(1, np.int64)
+        """Row of the strategy or symbol that stood highest at its last order: what holds between orders."""
+        self.rows: I64 = np.zeros((_ROWS_MIN, WALK + len(jumps)), np.int64)
+        self.learned: Floats = np.zeros(_ROWS_MIN)
+        """Orders per second by series, and the minutes they were learned from."""
+        self.minutes: I64 = np.zeros(_ROWS_MIN, np.int64)
+        self._jumps = np.array(jumps)
+        ratios = np.round((self._jumps - 1.0) * (1 << _RATIO_BITS)).astype(np.int64)
+        levels = len(LEVELS)
+        self._bank = Bank(np.zeros((levels, len(jumps)), np.int64), ratios, np.zeros((levels, 2), np.int64))
+
+    def set_bounds(self, per_s: Floats, prior_per_s: Floats, dispersion: Floats) -> None:
+        """Upper bounds of the normal rates, orders per second (> 0): per_s (rows,) now, prior_per_s (3,) by level of a
+        series to come; dispersion (3,) by level."""
+        bank = self._bank
+        bank.gains[:] = np.round(np.log(self._jumps) / dispersion[:, None] * UNIT)
+        bank.fresh[:, 0], bank.fresh[:, 1] = _fraction(prior_per_s / dispersion)
+        self.rows[:, RATE], self.rows[:, SHIFT] = _fraction(per_s / dispersion[self.levels()])
+
+    def bound_per_s(self, row: int, dispersion: float) -> float:
+        """Upper bound of a series' normal rate, as set. dispersion: of its level."""
+        rate, shift = int(self.rows[row, RATE]), int(self.rows[row, SHIFT])
+        return math.ldexp(rate, -shift) * dispersion * S_NS / UNIT
+
+    def levels(self) -> I64:
+        """(rows,) which of LEVELS a row is of."""
+        out = np.full(len(self.rows), SYMBOL)
+        out[:_SYMBOLS_AT] = STRATEGY
+        out[0] = SERVER
+        return out
+
+    def step(self, flow: Flow, ask: Bools) -> Scores:
+        """Score a flow. ask: (n,) which events are orders."""
+        n = len(flow)
+        at = where(ask)
+        named = Named(np.empty((2, len(at)), np.int64), np.zeros((2, len(at)), np.bool_))
+        if len(at):
+            self._name(named, 0, self.strategies, words(flow.events["strategy"][at]), 1, STRATEGIES_MAX)
+            self._name(named, 1, self.symbols, words(flow.events["symbol"][at]), _SYMBOLS_AT, SYMBOLS_MAX)
+        out = Scores(np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64))
+        _score(flow.t, ask, named, self.rows, self.leader, self._bank, out)
+        return out
+
+    def _name(self, named: Named, k: int, table: IdTable, ids: U64, base: int, size: int) -> None:
+        """Rows of the ids (n, 2). A row is an id's number modulo ``size``: a new id takes over an old one's row."""
+        number, new = table.resolve(ids, ids[:, 0] != 0)
+        named.rows[k] = np.where(number >= 0, base + (number + table.dropped) % size, -1)
+        named.new[k] = new
+        if new.any():
+            fresh = named.rows[k, new]
+            self._grow(int(fresh.max()) + 1)
+            self.learned[fresh] = 0.0
+            self.minutes[fresh] = 0
+
+    def _grow(self, rows: int) -> None:
+        more = -len(self.rows)
+        while len(self.rows) + more < rows:
+            more = len(self.rows) if more < 0 else 2 * more + len(self.rows)
+        if more > 0:
+            self.rows = np.concatenate([self.rows, np.zeros((more, self.rows.shape[1]), np.int64)])
+            self.learned = np.concatenate([self.learned, np.zeros(more)])
+            self.minutes = np.concatenate([self.minutes, np.zeros(more, np.int64)])
+
+    def origin(self, flow: Flow, totals: I64, row: int, began: int) -> Origin:
+        """Where the excursion of a series began. began: as in ``Scores``."""
+        if began:
+            i = began - 1
+            return Origin(flow.first_event(i), int(flow.t[i]), int(totals[i, PROFIT]), int(totals[i, TRADED]))
+        kept = self.rows[row]
+        ref = kept[ID : ID + 3].tobytes().rstrip(b"\0").decode("ascii", "replace")
+        first = FirstEvent(flow.topic, flow.partition, int(kept[OFFSET]), int(kept[TS]), ref, int(kept[ITEM]))
+        return Origin(first, int(kept[BEGAN_T]), int(kept[MONEY]), int(kept[MONEY + 1]))
+
+    def keep(self, flow: Flow, totals: I64) -> None:
+        """Remember, beyond this flow, where the excursions began that began in it. After ``origin`` was asked for."""
+        state = self.rows
+        at = where(state[:, BEGAN])
+        if not len(at):
+            return
+        i = state[at, BEGAN] - 1
+        kept = np.empty((len(at), WALK - BEGAN_T), np.int64)
+        kept[:, 0], kept[:, 1], kept[:, 2], kept[:, 3] = flow.t[i], flow.offsets[i], flow.items[i], flow.events["ts"][i]
+        kept[:, 4:7] = words(flow.events["cl_ord_id"][i]).view(np.int64)
+        kept[:, 7], kept[:, 8] = totals[i, PROFIT], totals[i, TRADED]
+        state[at, BEGAN_T:WALK] = kept
+        state[at, BEGAN] = 0
+
+    def name(self, row: int) -> tuple[str, str]:
+        """Level and id of a series; the id of one that shares its row is the latest."""
+        if row == 0:
+            return LEVELS[SERVER], ""
+        table, base, size = (
+            (self.strategies, 1, STRATEGIES_MAX) if row < _SYMBOLS_AT else (self.symbols, _SYMBOLS_AT, SYMBOLS_MAX)
+        )
+        newest = table.used + table.dropped - 1
+        number = newest - (newest - (row - base)) % size
+        return LEVELS[STRATEGY if base == 1 else SYMBOL], table.name(number - table.dropped)
+
+    def close(self, learn: bool, memory_minutes: float, most: Floats) -> None:
+        """The minute is over: learn each series' rate. most: (rows,) the rate beyond which a minute is winsorised."""
+        counts = self.rows[:, MINUTE]
+        if learn:
+            seen = (counts > 0) | (self.minutes > 0)
+            rate = np.minimum(counts / 60.0, most)
+            weight = np.maximum(1.0 / (self.minutes + 1), 1.0 / memory_minutes)
+            self.learned += np.where(seen, weight * (rate - self.learned), 0.0)
+            self.minutes += seen
+        self.rows[:, MINUTE] = 0
+
+
+def _fraction(per_s: Floats) -> tuple[I64, I64]:
+    """Nats per second as rate / 2**shift fixed-point units per ns."""
+    mantissa, exponent = np.frexp(per_s * (UNIT / S_NS))
+    return np.round(np.ldexp(mantissa, _BITS)).astype(np.int64), (_BITS - exponent).astype(np.int64)
