@@ -40,6 +40,8 @@ def desk(
     tls_key: Annotated[Path | None, typer.Option(help="PEM private key of the certificate.")] = None,
 ) -> None:
     """Serve the halt desk as a live page, until Ctrl-C or SIGTERM."""
+    from halts.config import trust_of
+
     try:
         from knightwatch.web.feed import Feed
         from knightwatch.web.operators import Operators
@@ -72,6 +74,7 @@ def desk(
         found.kafka.prefix,
         fail_closed_after_ms=found.gate.fail_closed_after_ms,
         clock_skew_ms_max=found.gate.clock_skew_ms_max,
+        trust=trust_of(found),
         kafka=kafka_options(found),
     ) as feed:
         where = f"{found.kafka.bootstrap} {found.kafka.prefix}".strip()
@@ -89,6 +92,8 @@ def connector(config: "Loaded") -> "Callable[[Any], DeskClient]":
             fail_closed_after_ms=config.gate.fail_closed_after_ms,
             clock_skew_ms_max=config.gate.clock_skew_ms_max,
             kafka=kafka_options(config),
+            key=operator.key,
+            audience=config.desk.audience,
         )
 
     return connect

@@ -100,13 +100,13 @@ export default {
       this.tick();
     },
     mark() {
-      for (const row of this.root.querySelectorAll("[data-pick]")) {
+      for (const row of this.root.querySelectorAll(".row")) {
         row.setAttribute("aria-selected", row.dataset.pick === this.shown);
       }
     },
     filter() {
       const want = this.root.querySelector("[data-find]").value.trim().toLowerCase();
-      for (const row of this.root.querySelectorAll("[data-pick]")) {
+      for (const row of this.root.querySelectorAll(".row")) {
         row.hidden = want && !row.dataset.pick.toLowerCase().includes(want) && !row.textContent.toLowerCase().includes(want);
       }
     },
@@ -175,7 +175,7 @@ export default {
       else if (button) this.act(button);
     },
     step(by) {
-      const rows = [...this.root.querySelectorAll("[data-pick]")].filter((r) => !r.hidden);
+      const rows = [...this.root.querySelectorAll(".row")].filter((r) => !r.hidden);
       const here = rows.findIndex((r) => r.dataset.pick === (this.chosen || this.shown));
       const next = rows[Math.min(Math.max(here + by, 0), rows.length - 1)];
       if (next) {

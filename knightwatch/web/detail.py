@@ -4,66 +4,108 @@ from typing import Final
 
 from halts.gate_state import latched
 from knightwatch.web.story import GateLine, Picture, Scope
-from knightwatch.web.words import MEANS, clock, escape, number, tag, usd, when, who
+from knightwatch.web.words import MEANS, after, clock, escape, lead, number, tag, usd, when, who
 from schemas.records import Cause, HaltRecord
 from schemas.scopes import parse
 from schemas.units import MS_NS
 
 TWO_PEOPLE: Final = ("firm", "server")
-BAR_LIMITS: Final = 2.0
-"""A bar ends at so many limits; what is beyond fills it and is told in words."""
+BAR_ROOM: Final = 1.25
+"""A bar ends at so many times the larger of value and limit."""
+ALSO_SHOWN: Final = 4
 
 
 def card(picture: Picture, name: str) -> str:
-    """The card of scope ``name``; a calm one if nothing stands on it."""
+    """The card of scope ``name``; that of the whole firm if there is no such scope."""
     scope = picture.scopes.get(name)
     if scope is None:
-        return _nothing()
+        return overview(picture)
     record = scope.record
     if record is None or record.state == "ACTIVE":
-        return _open(picture, scope)
+        return _open(scope)
+    first, _ = lead(record.text)  # the rest of the sentence stands below, as figures and steps
     return (
         f'<article class="card {record.state.lower()}" data-scope="{escape(name)}">'
         f"<header>{tag(record.state)}<h1>{who(name)}</h1>"
         f'<p class="since">{_since(scope, record)}</p></header>'
-        f'<p class="why" id="why">{escape(record.text)}</p>'
+        f'<p class="why" id="why">{escape(first)}</p>{_also(picture, scope)}'
         f"{_do(scope, record)}{_money(scope, record)}{_gates(scope, record)}{_causes(record)}</article>"
     )
 
 
-def _nothing() -> str:
+def overview(picture: Picture) -> str:
+    """All scopes ACTIVE: that, and how each router is."""
+    routers = [s for s in (picture.scopes[name] for name in picture.order) if s.router]
+    if not picture.scopes:
+        title, line = "Nothing is halted", "No router has shown itself yet, and nothing was ever halted here."
+    else:
+        gates = sum(s.router is not None and s.router.gate == "ACTIVE" and not s.silent for s in routers)
+        silent = sum(s.silent for s in routers)
+        title = "Nothing is halted"
+        line = (
+            f"{len(routers)} routers, {gates} with an open gate" + (f", <b>{silent} silent</b>" if silent else "") + "."
+        )
+    tiles = "".join(_tile(s) for s in routers)
+    grid = f'<div class="tiles">{tiles}</div>' if tiles else ""
     return (
-        '<article class="card active calm"><header><b class="tag active"><i>○</i>NOTHING YET</b><h1>No scope known</h1>'
-        '</header><p class="why">No router has shown itself and nothing was ever halted here.</p></article>'
+        f'<article class="card active calm"><header>{tag("ACTIVE")}<h1>{title}</h1></header>'
+        f'<p class="why">{line}</p>{grid}</article>'
     )
 
 
-def _open(picture: Picture, scope: Scope) -> str:
-    stopped = picture.count("HALTED", "HALTING", "RESUMING", "WARNED")
+def _tile(scope: Scope) -> str:
+    router = scope.router
+    assert router is not None, "tiles are of routers"
+    gate = "SILENT" if scope.silent else (router.gate or "no gate reported")
+    odd = "" if gate == "ACTIVE" else ' class="odd"'
+    money = f"<span>{_result(scope.live.loss_usd)}</span>" if scope.live else "<span>no flow</span>"
+    return (
+        f'<button class="tile" id="tile-{escape(router.server)}" data-pick="{escape(scope.name)}">'
+        f"<b>{escape(router.server)}</b><span{odd}>gate {escape(gate.lower())}</span>{money}"
+        f"<small>{escape(router.build)}</small></button>"
+    )
+
+
+def _open(scope: Scope) -> str:
     record, name = scope.record, escape(scope.name)
-    past = f'<p class="why">{escape(record.text)}</p>' if record else ""
-    headline = who(scope.name) if stopped or record else "Nothing is halted"
+    text = escape(record.text) if record else "It was never halted, and nothing is blocked on it."
     facts = []
     if scope.router:
-        gate = "silent" if scope.silent else (scope.router.gate or "not reported")
-        facts = [f"<dt>Gate</dt><dd>{escape(gate)}</dd>", f"<dt>Build</dt><dd>{escape(scope.router.build)}</dd>"]
+        gate = "silent" if scope.silent else (scope.router.gate or "not reported").lower()
+        facts = [("Gate", escape(gate)), ("Build", escape(scope.router.build))]
     if scope.live:
-        facts.append(f"<dt>Result</dt><dd>{_result(scope.live.loss_usd)}</dd>")
-        facts.append(f"<dt>Traded</dt><dd>{usd(scope.live.gross_usd)}</dd>")
-    shown = f'<dl class="facts">{"".join(facts)}</dl>' if facts else ""
-    lead = "" if stopped or record else f'<p class="since">{who(scope.name)} is selected: {MEANS["ACTIVE"]}</p>'
+        facts += [("Result today", _result(scope.live.loss_usd)), ("Traded", usd(scope.live.gross_usd))]
+    shown = "".join(f"<div><dt>{k}</dt><dd>{v}</dd></div>" for k, v in facts)
     return (
-        f'<article class="card active calm" data-scope="{name}"><header>{tag("ACTIVE")}<h1>{headline}</h1>{lead}'
-        f'</header>{past}{shown}<nav class="acts">{_button("halt", scope, "Halt " + who(scope.name) + " …")}'
-        f"{_link(scope.name)}</nav></article>"
+        f'<article class="card active calm" data-scope="{name}"><header>{tag("ACTIVE")}<h1>{who(scope.name)}</h1>'
+        f'</header><p class="why">{text}</p><dl class="facts">{shown}</dl><nav class="acts">'
+        f"{_button('halt', scope, 'Halt ' + who(scope.name) + ' …')}{_link(scope.name)}</nav></article>"
     )
+
+
+def _also(picture: Picture, scope: Scope) -> str:
+    """What else blocks, to be chosen at once."""
+    others = [
+        s for s in (picture.scopes[n] for n in picture.order) if s.record and latched(s.record) and s is not scope
+    ]
+    if not others:
+        return ""
+    names = "".join(
+        f'<button class="small" id="also-{escape(s.name)}" data-pick="{escape(s.name)}">'
+        f"{tag(s.state)} {who(s.name)}</button>"
+        for s in others[:ALSO_SHOWN]
+    )
+    more = f"<span>and {len(others) - ALSO_SHOWN} more</span>" if len(others) > ALSO_SHOWN else ""
+    return f'<div class="also"><span>Also</span>{names}{more}</div>'
 
 
 def _since(scope: Scope, record: HaltRecord) -> str:
     by = "" if record.by == "desk" else f" · by {escape(record.by)}"
     action = record.action.replace("_", " ")
     kind = f" · {action}" if latched(record) else ""
-    return f"{MEANS[record.state]} · {when(record.ts_decided, 'for')}{kind}{by} · epoch {record.epoch}"
+    return (
+        f"{MEANS[record.state]} · {when(scope.ordered_ts or record.ts_decided, 'for')}{kind}{by} · epoch {record.epoch}"
+    )
 
 
 # --- what to do -----------------------------------------------------------------------------------------------------
@@ -102,7 +144,7 @@ def _steps(scope: Scope, record: HaltRecord) -> list[str]:
     if record.state == "HALTING":
         return [
             f"Wait for HALTED: {_working(scope)} orders are still working.",
-            "No end in seconds? Cancel at the venues.",
+            "If it does not come within seconds: cancel at the venues, then stop the process.",
         ]
     people = "two people: one asks, another approves" if parse(scope.name)[0] in TWO_PEOPLE else "one person"
     return [
@@ -122,6 +164,8 @@ def _acts(scope: Scope, record: HaltRecord) -> str:
         return _button("approve", scope, "Approve as second person …") + _button(
             "resume", scope, "Ask anew …", plain=True
         )
+    if record.state == "HALTING":
+        return ""  # the runbook: not before HALTED
     label = "Ask to reopen …" if parse(scope.name)[0] in TWO_PEOPLE else "Reopen …"
     return _button("resume", scope, label)
 
@@ -165,14 +209,12 @@ def _money(scope: Scope, record: HaltRecord) -> str:
         )
     live = ""
     if scope.live:
-        rate = scope.live.loss_usd_per_s
-        now = f"losing {usd(rate)}/s" if rate >= 0.5 else "not losing"
-        live = f"<small>this router's day now: {_result(scope.live.loss_usd)}, {now}</small>"
+        live = f"<small>this router's result today: {_result(scope.live.loss_usd)}</small>"
     lost = usd(money.loss_usd) if money.loss_usd >= 0.5 else "USD 0"
     return (
-        f'<section class="money"><div><h2>Lost by then</h2><p class="big">{lost}</p>{live}</div>'
+        f'<section class="money"><div><h2>Lost when it was decided</h2><p class="big">{lost}</p>{live}</div>'
         f'<div><h2>{label}</h2><p class="big">{per_s}</p>{waiting}</div>'
-        f'<div><h2>Traded wrongly</h2><p class="big">{usd(money.gross_usd)}</p></div></section>'
+        f'<div><h2>Traded by then, gross</h2><p class="big">{usd(money.gross_usd)}</p></div></section>'
     )
 
 
@@ -182,12 +224,13 @@ def _gates(scope: Scope, record: HaltRecord) -> str:
     gates = scope.gates
     said, done = sum(g.blocked_ts > 0 for g in gates), sum(g.status == "confirmed" for g in gates)
     n = len(gates)
+    ordered = clock(scope.ordered_ts or record.ts_decided)
     reach = (
-        f'<ol class="reach"><li class="yes"><b>■ Dispatched</b><span>{clock(record.ts_decided)}</span></li>'
+        f'<ol class="reach"><li class="yes"><b>■ Dispatched</b><span>{ordered}</span></li>'
         f"{_reach('Acknowledged', said, n)}{_reach('Effective', done, n)}</ol>"
     )
-    rows = "".join(_gate(g, record) for g in gates)
-    head = "<tr><th>Gate</th><th>Says</th><th>Blocked</th><th>Confirmed</th><th>Working</th></tr>"
+    rows = "".join(_gate(g, scope.ordered_ts) for g in gates)
+    head = "<tr><th>Gate</th><th>Says</th><th>Blocked after</th><th>Confirmed after</th><th>Working</th></tr>"
     table = f"<table>{head}{rows}</table>" if rows else "<p>No gate has shown itself for this halt.</p>"
     return f'<section class="gates"><h2>Did the gates obey</h2>{reach}{table}</section>'
 
@@ -198,20 +241,15 @@ def _reach(word: str, count: int, n: int) -> str:
     return f'<li class="{"yes" if whole else "no"}"><b>{mark} {word}</b><span>{count} of {n}</span></li>'
 
 
-def _gate(gate: GateLine, record: HaltRecord) -> str:
+def _gate(gate: GateLine, ordered_ts: int) -> str:
     says = "NOT BELIEVED" if gate.distrusted else (gate.status or "no answer").upper()
     kind = "bad" if gate.distrusted or not gate.status else ""
     stuck = f'<tr class="stuck"><td colspan="5">Not cancelled: {escape(", ".join(gate.orders))}</td></tr>'
     return (
-        f'<tr class="{kind}"><td>{escape(gate.server)}</td><td>{says}</td><td>{_after(gate.blocked_ts, record)}</td>'
-        f"<td>{_after(gate.confirmed_ts, record)}</td><td>{gate.working if gate.status else '?'}</td></tr>"
+        f'<tr class="{kind}"><td>{escape(gate.server)}</td><td>{says}</td><td>{after(gate.blocked_ts, ordered_ts)}</td>'
+        f"<td>{after(gate.confirmed_ts, ordered_ts)}</td><td>{gate.working if gate.status else '?'}</td></tr>"
         f"{stuck if gate.orders else ''}"
     )
-
-
-def _after(ts: int, record: HaltRecord) -> str:
-    """When, as a time of day: the record's own time moves on with each transition."""
-    return clock(ts) if ts else "–"
 
 
 def _causes(record: HaltRecord) -> str:
@@ -231,13 +269,15 @@ def _cause(cause: Cause) -> str:
     if cause.limit <= 0:
         return f'<div class="bar"><b>{escape(cause.detector)}</b><span class="says">by order of a person</span></div>'
     ratio = cause.score / cause.limit
-    width = 100 * min(max(ratio, 0.0), BAR_LIMITS) / BAR_LIMITS
+    end = BAR_ROOM * max(ratio, 1.0)
+    value, limit = 100 * max(ratio, 0.0) / end, 100 / end
     beyond = f"{number(round(ratio, 1))} × limit"
     normal = f" · normal {number(cause.baseline)}" if cause.baseline else ""
+    values = f"<strong>{number(cause.score)}</strong> beside limit <strong>{number(cause.limit)}</strong>"
     return (
         f'<div class="bar"><b>{escape(cause.detector)}</b>'
-        f'<span class="track" role="img" aria-label="{beyond}"><span class="fill" style="width:{width:.0f}%"></span>'
-        '<span class="mark"></span></span>'
-        f'<span class="says"><strong>{number(cause.score)}</strong> limit {number(cause.limit)}{normal} · {beyond}</span>'
-        "</div>"
+        f'<span class="track" role="img" aria-label="{beyond}"><span class="fill" style="width:{value:.1f}%"></span>'
+        f'<span class="over" style="left:{limit:.1f}%;width:{max(value - limit, 0):.1f}%"></span>'
+        f'<span class="mark" style="left:{limit:.1f}%"></span></span>'
+        f'<span class="says">{values}{normal} · {beyond}</span></div>'
     )

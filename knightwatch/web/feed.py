@@ -11,6 +11,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
 from halts.gate_io import COMMON
+from halts.gate_trust import Trust
 from knightwatch.web.story import Picture, Story
 from schemas.topics import ACKS, AUDIT, HALTS, NODES, VERDICTS, Topic, topic_name
 
@@ -27,7 +28,7 @@ CHECK_S: Final = 2.0
 class Feed:
     """Follows ``halts``, ``acks``, ``audit``, ``nodes`` and the feature rows of ``verdicts`` of one prefix.
 
-    kafka: further options of kafka-python's clients (security and the like).
+    trust: whose word on ``halts`` counts. kafka: further options of kafka-python's clients (security and the like).
     """
 
     def __init__(
@@ -37,13 +38,14 @@ class Feed:
         *,
         fail_closed_after_ms: int = 2_000,
         clock_skew_ms_max: int = 500,
+        trust: Trust | None = None,
         kafka: Mapping[str, Any] | None = None,
     ) -> None:
         self.bootstrap, self.prefix = bootstrap, prefix
         self.connected = False
         """The broker answers, and everything that stood on ``halts`` has been read."""
         self.problem = ""
-        self._story = Story(fail_closed_after_ms, clock_skew_ms_max)
+        self._story = Story(fail_closed_after_ms, clock_skew_ms_max, trust)
         self._config = {
             **COMMON,
             "bootstrap_servers": bootstrap.split(","),

@@ -20,7 +20,7 @@ def _row(scope: Scope) -> str:
     record, state, name = scope.record, scope.state, escape(scope.name)
     told = ""
     if record is not None and state != "ACTIVE":
-        told = f"{when(record.ts_decided, 'for')}"
+        told = when(scope.ordered_ts or record.ts_decided, "for")
         if record.money.loss_usd >= 0.5:
             told += f" · {usd(record.money.loss_usd)}"
         if scope.request:
@@ -52,8 +52,16 @@ def timeline(picture: Picture, scope: str = "") -> str:
 
 
 def _entry(entry: Entry) -> str:
+    of = f"<b>{_of(entry.scope)}</b>" if entry.scope else ""
     at = clock(entry.stamp_ms * MS_NS)[:8]
     return (
         f'<li class="{entry.tone}"><time>{at}</time><i aria-hidden="true">{TONES[entry.tone]}</i>'
-        f'<span class="text"><b>{escape(entry.scope)}</b> {escape(entry.text)}</span></li>'
+        f'<span class="text">{of} {escape(entry.text)}</span></li>'
     )
+
+
+def _of(scope: str) -> str:
+    try:
+        return who(scope)
+    except ValueError:
+        return escape(scope)

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from halts.gate_state import GateState, severity
+from halts.gate_trust import Trust
 from halts.state import RANK, Request
 from knightwatch.web.timeline import Entry, entry_of
 from schemas.records import Ack, AuditRecord, FeatureRow, HaltRecord, Money, NodeState, decode, decode_verdict
@@ -55,6 +56,8 @@ class Scope:
     name: str
     record: HaltRecord | None = None
     gates: tuple[GateLine, ...] = ()
+    ordered_ts: int = 0
+    """When the block was ordered (ns UTC): the record's own time moves on with each transition. 0: not known."""
     request: Request | None = None
     live: Money | None = None
     router: Router | None = None
@@ -90,8 +93,9 @@ class Picture:
 
     @property
     def worst(self) -> str:
-        """The scope that is shown when the viewer has chosen none; empty if nothing is known."""
-        return self.order[0] if self.order else ""
+        """The most urgent scope that is not ACTIVE, shown when the viewer has chosen none; empty if all are."""
+        first = self.order[0] if self.order else ""
+        return first if first and self.scopes[first].state != "ACTIVE" else ""
 
     def count(self, *states: str) -> int:
         """Scopes in one of ``states``."""
@@ -100,15 +104,17 @@ class Picture:
 
 @dataclass
 class Story:
-    """The fold. One thread writes it. fail_closed_after_ms, clock_skew_ms_max: as the gates have them."""
+    """The fold. One thread writes it. fail_closed_after_ms, clock_skew_ms_max, trust: as the gates have them."""
 
     fail_closed_after_ms: int = 2_000
     clock_skew_ms_max: int = 500
+    trust: Trust | None = None
     version: int = 0
     """Grows with each change that a viewer could see."""
     undecodable: int = 0
     state: GateState = field(init=False)
     _gates: OrderedDict[str, dict[str, GateLine]] = field(default_factory=OrderedDict)
+    _ordered: dict[str, int] = field(default_factory=dict)
     _requests: dict[str, Request] = field(default_factory=dict)
     _routers: dict[str, Router] = field(default_factory=dict)
     _rows: dict[str, tuple[bytes, int]] = field(default_factory=dict)
@@ -120,6 +126,7 @@ class Story:
             "-",
             fail_closed_after_ns=self.fail_closed_after_ms * MS_NS,
             clock_skew_ns_max=self.clock_skew_ms_max * MS_NS,
+            trust=self.trust,
         )
 
     # --- records in -------------------------------------------------------------------------------------------------
@@ -137,6 +144,8 @@ class Story:
         if record.state in ("HALTING", "HALTED"):
             kind, name = parse(record.scope)
             lines = self._lines(record.halt_id)
+            if record.state == "HALTING":
+                self._ordered.setdefault(record.halt_id, record.ts_decided)
             if kind == "server":
                 lines.setdefault(name, GateLine(name))
         self.version += 1
@@ -148,6 +157,8 @@ class Story:
         except msgspec.DecodeError:
             self.undecodable += 1
             return
+        if ack.status == "refused":
+            return  # it answers no halt; the desk's audit tells it
         lines = self._lines(ack.halt_id)
         was = lines.get(ack.server, GateLine(ack.server))
         stronger = RANK[ack.status] >= RANK.get(was.status, 0)
@@ -202,7 +213,7 @@ class Story:
 
     def _lines(self, halt_id: str) -> dict[str, GateLine]:
         if halt_id not in self._gates and len(self._gates) >= HALTS_KEPT:
-            self._gates.popitem(last=False)
+            self._ordered.pop(self._gates.popitem(last=False)[0], None)
         return self._gates.setdefault(halt_id, {})
 
     def _note(self, record: AuditRecord) -> None:
@@ -213,6 +224,8 @@ class Story:
                 halt, gates = body.get("record"), body.get("gates")
                 if isinstance(halt, dict) and isinstance(gates, dict) and gates:
                     lines = self._lines(str(halt.get("halt_id", "")))
+                    if halt.get("state") == "HALTING" and isinstance(ts := halt.get("ts_decided"), int):
+                        self._ordered.setdefault(str(halt.get("halt_id", "")), ts)
                     for server in gates:
                         lines.setdefault(server, GateLine(server))
             case "request":
@@ -270,6 +283,7 @@ class Story:
             name=name,
             record=record,
             gates=tuple(lines[server] for server in sorted(lines, key=_natural)),
+            ordered_ts=self._ordered.get(record.halt_id, 0) if record else 0,
             request=self._requests.get(name),
             live=self._live(short, mono_ns) if kind == "server" else None,
             router=router,

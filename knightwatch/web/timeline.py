@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from knightwatch.web.words import lead
 from schemas.records import AuditRecord
 
 GATE_SAYS: Final = {
     "blocked": "blocks new orders",
     "cancelling": "is cancelling, {working} working",
     "confirmed": "confirms: nothing is working",
+    "refused": "refuses a record on halts",
 }
 NOT_BELIEVED: Final = {
     "no_ack": "did not answer in time: its scope widens",
@@ -49,7 +51,8 @@ def _transition(kind: str, body: Mapping[str, Any]) -> Words:
     record = _part(body, "record")
     state = str(record.get("state", "?"))
     tone = {"HALTING": "halt", "HALTED": "halt", "WARNED": "warn"}.get(state, "open")
-    return tone, str(record.get("scope", "")), f"{state}. {record.get('text', '')}"
+    first, _ = lead(str(record.get("text", "")))
+    return tone, str(record.get("scope", "")), state if state == "HALTED" else f"{state}: {first}"
 
 
 def _ack(kind: str, body: Mapping[str, Any]) -> Words:
