@@ -136,6 +136,15 @@ class CancelDesk:
         merged = join([rest[~self.dead_mask(rest)], self._world.calendar.take(block_end_ns)])
         return merged[np.argsort(merged["ts"], kind="stable")]
 
+    def count_by_server(self, rest: NDArray[Any], now_ns: int) -> NDArray[np.int64]:
+        """(servers,) orders working at ``now_ns``, those included whose cancel is on its way."""
+        pending = self._pending(rest)
+        out = _out(pending, now_ns)
+        waiting = pending[(pending["kind"] == Kind.canceled) & (pending["order"] < -1)]
+        _, at = np.unique(np.concatenate([out["order"], -2 - waiting["order"]]), return_index=True)
+        servers = np.concatenate([out["server"], waiting["server"]]).astype(np.int64)[at]
+        return np.bincount(servers, minlength=self._world.n_servers)
+
     def working(self, rest: NDArray[Any], now_ns: int) -> dict[tuple[str, str], list[str]]:
         """cl_ord_ids still working at ``now_ns``, for every request that is not done; one that has none left is told
         once and forgotten."""

@@ -9,7 +9,8 @@ from typing import Any, Final, Self
 
 import numpy as np
 
-from halts.gate import HaltGate
+from halts.gate import Decision, HaltGate
+from producers.metrics import block_reason
 from producers.publish import Publisher
 from producers.scenarios import Scenario, Simulation
 from schemas.events import Kind
@@ -43,6 +44,7 @@ class LiveGates:
         self._changed = threading.Condition()
         self._requests: list[tuple[str, str]] = []
         self._left: dict[tuple[str, str], list[str]] = {}
+        self._refusals: dict[str, Decision] = {}
         self._deaf = deaf
         self.gates = {
             server: HaltGate(
@@ -76,7 +78,14 @@ class LiveGates:
         if server in self._deaf:
             return True
         gate = self.gates[server]
-        return gate.may_send(symbol=symbol, strategy=strategy, account=account, reducing=reducing).allowed
+        decision = gate.may_send(symbol=symbol, strategy=strategy, account=account, reducing=reducing)
+        if not decision.allowed:
+            self._refusals[server] = decision
+        return decision.allowed
+
+    def block_reason(self, server: str) -> str:
+        """Why the gate of ``server`` last refused: one of ``producers.metrics.BLOCK_REASONS``."""
+        return block_reason(self._refusals[server], self.gates[server])
 
     def cancel_requests(self) -> list[tuple[str, str]]:
         """What the gates asked to cancel since the last look; (server, scope)."""
@@ -113,6 +122,12 @@ class LiveStats:
     orders: dict[str, int] = field(default_factory=dict)
     fills: dict[str, int] = field(default_factory=dict)
     blocked: dict[str, int] = field(default_factory=dict)
+    blocked_by: dict[tuple[str, str], int] = field(default_factory=dict)
+    """By server and reason (``producers.metrics.BLOCK_REASONS``)."""
+    working: dict[str, int] = field(default_factory=dict)
+    """Orders working, looked at every half second."""
+    published: dict[str, int] = field(default_factory=dict)
+    """Events handed to the publisher."""
     last_order_ns: dict[str, int] = field(default_factory=dict)
     """Event time of the last order or replace that went out, by server."""
     loss_usd: float = 0.0
@@ -166,6 +181,15 @@ class LiveRun:
             node.server, node.ts, node.build, node.config, node.flags, self._gates.node_gate(node.server), node.seq
         )
 
+    def _note_blocked(self, server: str, blocked: int) -> None:
+        """What was refused since the last slice, under the reason that the gate last gave."""
+        stats = self.stats
+        more = blocked - stats.blocked.get(server, 0)
+        stats.blocked[server] = blocked
+        if more and self._gates is not None:
+            key = (server, self._gates.block_reason(server))
+            stats.blocked_by[key] = stats.blocked_by.get(key, 0) + more
+
     def _note(self, events: Any, now_ns: int, behind_ns: int) -> None:
         stats, simulation = self.stats, self.simulation
         kind = events["kind"]
@@ -175,7 +199,9 @@ class LiveRun:
             orders = np.flatnonzero(mine & asks)
             stats.orders[server] = stats.orders.get(server, 0) + len(orders)
             stats.fills[server] = stats.fills.get(server, 0) + int((mine & (kind == Kind.fill)).sum())
-            stats.blocked[server] = int(simulation.blocked_by_server[i])
+            stats.published[server] = stats.published.get(server, 0) + int(mine.sum())
+            stats.working[server] = int(simulation.working_by_server[i])
+            self._note_blocked(server, int(simulation.blocked_by_server[i]))
             if len(orders):
                 stats.last_order_ns[server] = int(events["ts"][orders[-1]])
         stats.events += len(events)

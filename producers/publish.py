@@ -5,6 +5,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 from itertools import pairwise
 from types import TracebackType
 from typing import Any, Final, Literal, Self
@@ -69,11 +70,14 @@ class Publisher:
         }  # fmt: skip
         self._producer = KafkaProducer(bootstrap_servers=bootstrap, **{**options, **dict(kafka or {})})
         self._learn((ORDERFLOW, NODES, DECLARED))
-        self._backlog: deque[tuple[str, bytes, bytes]] = deque()
+        self._backlog: deque[tuple[str, bytes, bytes, int]] = deque()
+        """Topic, key, value, and how many order events are in it."""
         self.events = 0
         self.values = 0
         self.failed = 0
         self.dropped = 0
+        self.errors: dict[tuple[str, str], int] = {}
+        """Order events lost, by server and reason: ``dropped`` (the backlog was full), ``refused`` (by the client)."""
         self._away = False
         self._linger_s = 0.0 if one_per_value else linger_ms / 1_000
         self._changed = threading.Condition()
@@ -148,7 +152,8 @@ class Publisher:
         self._due_s = time.monotonic() + self._linger_s
         for name, mine in by_server(events):
             for start in range(0, len(mine), self._step):
-                self._put(ORDERFLOW, name, self._encode(mine[start : start + self._step]))
+                part = mine[start : start + self._step]
+                self._put(ORDERFLOW, name, self._encode(part), len(part))
 
     def control(self, record: records.NodeState | records.Declared) -> None:
         """A ``nodes`` or ``declared`` record."""
@@ -189,18 +194,34 @@ class Publisher:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _put(self, topic: Topic, key: bytes, value: bytes) -> None:
+    def waiting(self) -> dict[str, int]:
+        """Order events that are not yet handed to the client, by server."""
+        found: dict[str, int] = {}
+        with self._changed:
+            for _, key, _, events in self._backlog:
+                found[key.decode()] = found.get(key.decode(), 0) + events
+            for part in self._held:
+                for name, mine in by_server(part):
+                    found[name.decode()] = found.get(name.decode(), 0) + len(mine)
+        return found
+
+    def _put(self, topic: Topic, key: bytes, value: bytes, events: int = 0) -> None:
         if len(self._backlog) >= BACKLOG_MAX:
-            self._backlog.popleft()
+            _, oldest, _, lost = self._backlog.popleft()
             self.dropped += 1
-        self._backlog.append((topic_name(topic, self._prefix), key, value))
+            self._count("dropped", oldest, lost)
+        self._backlog.append((topic_name(topic, self._prefix), key, value, events))
+
+    def _count(self, reason: str, key: bytes, events: int) -> None:
+        if events:
+            self.errors[key.decode(), reason] = self.errors.get((key.decode(), reason), 0) + events
 
     def _pump(self) -> None:
         """Hand the backlog to the client, oldest first, until it refuses."""
         while self._backlog:
-            topic, key, value = self._backlog[0]
+            topic, key, value, events = self._backlog[0]
             try:
-                self._producer.send(topic, key=key, value=value).add_errback(self._lost)
+                self._producer.send(topic, key=key, value=value).add_errback(partial(self._lost, key, events))
             except (KafkaTimeoutError, BufferError) as error:
                 if not self._away:
                     log.warning("the broker takes nothing (%s); %d values wait, trying on", error, len(self._backlog))
@@ -210,8 +231,9 @@ class Publisher:
             self.values += 1
             self._away = False
 
-    def _lost(self, error: KafkaError) -> None:
+    def _lost(self, key: bytes, events: int, error: KafkaError) -> None:
         self.failed += 1
+        self._count("refused", key, events)
         log.error("a value could not be delivered: %s: %s", type(error).__name__, error)
 
 

@@ -25,8 +25,9 @@ from producers.venue import Venues
 from producers.world import World
 from schemas.events import Kind
 from schemas.records import Declared, NodeState
-from schemas.units import S_NS
+from schemas.units import MS_NS, S_NS
 
+WORKING_EVERY_NS: Final = 500 * MS_NS
 _RELEASES: Final = np.isin(np.arange(256), [Kind.canceled, Kind.rejected, Kind.expired])
 
 
@@ -74,6 +75,8 @@ class Simulation:
         self.orders_blocked = 0
         self.bad_orders_blocked = 0
         self.blocked_by_server = np.zeros(world.n_servers, np.int64)
+        self.working_by_server = np.zeros(world.n_servers, np.int64)
+        """Orders working, looked at every half second while there is a gate to ask."""
         self.first_bad: FirstBad | None = None
         self.bad_ranges = [Ranges() for _ in world.servers]
         self._started = False
@@ -125,6 +128,8 @@ class Simulation:
                 rest = self.cancels.pull(held, rest, self.now_ns, end)
             if not gate.always_open and self.cancels.requests:
                 gate.working(self.cancels.working(rest, self.now_ns))
+            if not gate.always_open and (self.now_ns - world.start_ns) % WORKING_EVERY_NS == 0:
+                self.working_by_server = self.cancels.count_by_server(rest, self.now_ns)
             yield chunk
 
     def _obey(self, gate: Gateway, rest: NDArray[Any], at: int, end: int) -> NDArray[Any]:

@@ -154,7 +154,7 @@ PUBLISH_ERRORS: Final = _counter("publish_errors", "Order events the publisher c
 PUBLISH_QUEUE: Final = _gauge("publish_queue_events", "Events waiting in the publisher", "server")
 LAG: Final = _gauge("consumer_lag_events", "Messages on the broker not yet processed", "topic", "partition")
 LATENCY: Final = _histogram(
-    "latency_seconds", f"Kill path by stage: {', '.join(LATENCY_STAGES)}", "stage", unit="seconds",
+    "latency_seconds", f"Kill path of real halts and drills by stage: {', '.join(LATENCY_STAGES)}", "stage", unit="seconds",
     buckets=LATENCY_BUCKETS,
 )  # fmt: skip
 BATCH: Final = _histogram("batch_events", "Events per step (stage1, desk)", "stage", unit="", buckets=BATCH_BUCKETS)
@@ -175,6 +175,7 @@ CANARY: Final = _histogram(
     buckets=LATENCY_BUCKETS,
 )  # fmt: skip
 CANARY_TIME: Final = _gauge("canary_timestamp_seconds", "When a probe last came back", unit="seconds")
+CANARY_FAILURES: Final = _counter("canary_failures", "Probes that did not come back in time")
 BUILD_INFO: Final = _gauge("build_info", "1: the version of Knightwatch that runs", "version")
 
 ALL: Final[tuple[Metric, ...]] = (
@@ -186,7 +187,7 @@ ALL: Final[tuple[Metric, ...]] = (
     SCOPE_STATE, SCOPE_SINCE, SCOPE_EPOCH, TRANSITIONS, HALT_CAUSES, GATES_PENDING, ACKS, HEARTBEAT_TIME,
     GATE_OPEN, GATE_HEARTBEAT_AGE, ORDERS_BLOCKED, ORDERS_WORKING, NODE_INFO, NODE_DRIFT, NODE_TIME,
     PUBLISHED, PUBLISH_ERRORS, PUBLISH_QUEUE, LAG, LATENCY, BATCH, DECODE, STEP, SNAPSHOT_TIME, SNAPSHOT_BYTES,
-    REBALANCES, PARTITIONS, CANARY, CANARY_TIME, BUILD_INFO,
+    REBALANCES, PARTITIONS, CANARY, CANARY_TIME, CANARY_FAILURES, BUILD_INFO,
 )  # fmt: skip
 
 FEATURE_COUNTERS: Final[dict[str, Metric]] = {

@@ -8,6 +8,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, start_http_server
 
 from schemas import metrics as m
+from schemas.codec_rules import Reason
 from schemas.events import Batch
 from schemas.records import Breach, DeadLetter, FeatureRow
 from schemas.topics import ORDERFLOW
@@ -37,6 +38,7 @@ class Meter:
         self.series(m.BUILD_INFO, version("knightwatch")).set(1)
         self._totals: dict[tuple[str, str], int] = {}
         self._servers: dict[int, set[str]] = {}
+        self._detectors: set[str] = set()
 
     def serve(self, port: int) -> int:
         """Answer ``/metrics`` on ``port`` (0: any free one); returns the port. OSError when it is taken."""
@@ -68,6 +70,8 @@ class Meter:
         known.add(server)
         for metric in (*m.FEATURE_COUNTERS.values(), *RUNNING_TOTALS.values()):
             self.series(metric, server)  # at 0 before the first event
+        for reason in Reason:
+            self.series(m.DEAD_LETTERS, ORDERFLOW.name, reason.value)
 
     def _row(self, row: FeatureRow) -> None:
         for name, metric in m.FEATURE_COUNTERS.items():
@@ -87,6 +91,10 @@ class Meter:
         self.series(m.LOSS_USD_PER_S, row.server).set(row.money.loss_usd_per_s)
         self.series(m.GROSS_USD, row.server).set(row.money.gross_usd)
         for detector, ratio in row.scores.items():
+            if detector not in self._detectors:
+                self._detectors.add(detector)
+                for state in ("open", "update", "close"):
+                    self.series(m.VERDICTS, detector, state)  # at 0 before the first
             self.series(m.SCORE_RATIO, row.server, detector).set(ratio)
 
     def _breach(self, breach: Breach) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from prometheus_client import generate_latest
 
 from schemas import metrics as m
+from schemas.codec_rules import Reason
 from schemas.events import Batch, empty_events
 from schemas.records import (
     Ack,
@@ -24,8 +26,12 @@ from schemas.records import (
     NodeSeen,
     NodeState,
     Source,
+    State,
 )  # fmt: skip
+from schemas.scopes import CANARY
+from schemas.units import S_NS
 from streams.batches import RecordBatch
+from streams.desk_metrics import SCOPES_SHOWN_MAX
 from streams.metrics import Meter
 from tests.streams.test_batches import Rec
 
@@ -98,8 +104,9 @@ def test_desk_and_its_loss() -> None:
     meter.desk.view({"scopes": [{"scope": "server:R1", "awaiting": ["R1", "R2"]}]})
     assert value("knightwatch_gates_pending", {"scope": "server:R1"}) == 2
     meter.desk.view({"scopes": []})
-    assert value("knightwatch_gates_pending", {"scope": "server:R1"}) is None
+    assert value("knightwatch_gates_pending", {"scope": "server:R1"}) == 0
     meter.desk.gone()
+    assert value("knightwatch_gates_pending", {"scope": "server:R1"}) is None
     assert value("knightwatch_heartbeat_timestamp_seconds") is None
     assert value("knightwatch_scope_epoch", {"scope": "server:R1"}) is None
 
@@ -120,6 +127,70 @@ def test_nodes_and_the_firm() -> None:
     assert value("knightwatch_node_timestamp_seconds", {"server": "R1"}) == 6
     meter.desk.step(part(0), [row(1), replace(row(2), server="R2", money=Money(0, 0, 30.0))], [])
     assert value("knightwatch_firm_gross_usd") == 30
+
+
+def halt(scope: str, state: State, epoch: int = 1, halt_id: str = "h", ts: int = 2 * S_NS) -> HaltRecord:
+    return HaltRecord(halt_id, epoch, scope, state, "block", ts, ts, (), "t", Money(), "desk")
+
+
+def test_every_node_and_the_firm_have_a_state_before_anything_happens() -> None:
+    meter = Meter()
+    value = meter.registry.get_sample_value
+    meter.desk.adopted([], [halt("server:R9", "HALTED", 7), halt(CANARY, "HALTING")])
+    node = NodeState("R1", 5 * S_NS, "b", "c")
+    meter.desk.step(part(0), [NodeSeen(node, Source("nodes", 0, 0))], [])
+    for scope, state in (("firm", "ACTIVE"), ("server:R1", "ACTIVE"), ("server:R9", "HALTED")):
+        assert value("knightwatch_scope_state", {"scope": scope, "state": state}) == 1, scope
+        assert value("knightwatch_gates_pending", {"scope": scope}) == 0
+        assert value("knightwatch_halt_transitions_total", {"scope": scope, "state": "HALTING"}) == 0
+    assert value("knightwatch_acks_total", {"server": "R1", "state": "blocked"}) == 0
+    assert value("knightwatch_scope_state", {"scope": CANARY, "state": "HALTING"}) is None
+    meter.desk.step(part(0), [NodeSeen(node, Source("nodes", 0, 1))], [Out(halt("server:R1", "HALTED"))])
+    meter.desk.step(part(0), [NodeSeen(node, Source("nodes", 0, 2))], [])
+    assert value("knightwatch_scope_state", {"scope": "server:R1", "state": "HALTED"}) == 1, (
+        "a node's report opens nothing"
+    )
+
+
+def test_scopes_shown_are_bounded_and_what_is_halted_stays() -> None:
+    meter = Meter()
+    value = meter.registry.get_sample_value
+    outs = [Out(halt("symbol:STOP", "HALTED"))]
+    outs += [Out(halt(f"symbol:S{i}", state)) for i in range(SCOPES_SHOWN_MAX + 50) for state in ("WARNED", "ACTIVE")]
+    meter.desk.step(part(0), [], outs)
+    text = generate_latest(meter.registry).decode()
+    assert text.count("knightwatch_scope_epoch{") == SCOPES_SHOWN_MAX
+    assert text.count("knightwatch_halt_transitions_total{") == 5 * SCOPES_SHOWN_MAX
+    assert value("knightwatch_scope_epoch", {"scope": "symbol:STOP"}) == 1
+    assert value("knightwatch_scope_epoch", {"scope": "firm"}) == 0
+    assert value("knightwatch_scope_epoch", {"scope": "symbol:S0"}) is None
+
+
+def test_the_fleets_scores_and_who_tells_them() -> None:
+    meter = Meter()
+    value = meter.registry.get_sample_value
+    meter.desk.view({"scopes": [], "fleet": {"divergence": 0.5}})
+    assert value("knightwatch_firm_score_ratio", {"detector": "divergence"}) is None, "the desk is not here"
+    meter.desk.adopted([])
+    meter.desk.view({"scopes": [], "fleet": {"divergence": 0.5}})
+    assert value("knightwatch_firm_score_ratio", {"detector": "divergence"}) == 0.5
+    meter.desk.gone()
+    assert value("knightwatch_firm_score_ratio", {"detector": "divergence"}) is None
+
+
+def test_what_can_be_counted_stands_at_0_first() -> None:
+    meter = Meter()
+    value = meter.registry.get_sample_value
+    meter.partitions([("orderflow", 2)])
+    meter.stage1(part(), batch(), [row(1)])
+    assert value("knightwatch_verdicts_total", {"detector": "rate", "state": "open"}) == 0
+    for reason in Reason:
+        assert value("knightwatch_dead_letters_total", {"topic": "orderflow", "reason": reason}) == 0
+    meter.desk.adopted([])
+    for stage in m.LATENCY_STAGES:
+        assert value("knightwatch_latency_seconds_count", {"stage": stage}) is not None
+    assert value("knightwatch_canary_seconds_count") == 0
+    assert value("knightwatch_canary_failures_total") == 0
 
 
 def test_only_names_of_the_table_and_a_port_of_its_own() -> None:
