@@ -4,15 +4,16 @@ from typing import Any
 
 import numpy as np
 
-from detectors.arrays import I64
+from detectors.arrays import I64, U64, where
 from detectors.config import Stage1Config
-from detectors.intern import words
+from detectors.jit import compiled
 from detectors.server import Placed, ServerEngine
 from detectors.snapshot import dump, from_bytes, load, to_bytes
-from schemas.events import Batch, take
+from schemas.events import EVENT, Batch, as_words, word_of
 from schemas.records import Breach, FeatureRow
 
 _CHUNK = 8_192
+_SERVER = word_of("server")
 
 
 class Stage1:
@@ -41,34 +42,29 @@ class Stage1:
         return out
 
     def _chunk(self, batch: Batch) -> list[Placed]:
-        names = words(batch.events["server"])
-        whole = np.arange(len(batch))
+        words = as_words(batch.events)
+        owner = np.empty(len(batch), np.int64)
+        servers = _owners(words, owner)
+        if servers == 1:
+            return self._server(batch, np.arange(len(batch)))
         placed: list[Placed] = []
-        rest = whole
-        servers = 0
-        while len(rest):
-            first = names[rest[0]]
-            same = (names[rest, 0] == first[0]) & (names[rest, 1] == first[1])
-            mine = rest if same.all() else rest[same]
-            placed += self._server(batch, mine, len(mine) == len(batch))
-            servers += 1
-            rest = rest[:0] if mine is rest else rest[~same]
-        if servers > 1:
-            placed.sort(key=lambda p: p[:2])
+        for k in range(servers):
+            at = where(owner == k)
+            events = words.take(at, axis=0).view(EVENT).reshape(len(at))
+            placed += self._server(Batch(batch.topic, batch.partition, events, batch.offsets[at], batch.items[at]), at)
+        placed.sort(key=lambda p: p[:2])
         return placed
 
-    def _server(self, batch: Batch, at: I64, all_of_it: bool) -> list[Placed]:
-        name = bytes(batch.events["server"][at[0]]).decode("ascii", "replace")
+    def _server(self, batch: Batch, places: I64) -> list[Placed]:
+        """Work off events of one server, which stand at ``places`` in the chunk."""
+        name = bytes(batch.events["server"][0]).decode("ascii", "replace")
         engine = self.servers.get(name)
         if engine is None:
             if len(self.servers) >= self.config.servers_max:
-                self.refused += len(at)
+                self.refused += len(batch)
                 return []
             engine = self.servers[name] = ServerEngine(name, self.config)
-        part = batch
-        if not all_of_it:
-            part = Batch(batch.topic, batch.partition, take(batch.events, at), batch.offsets[at], batch.items[at])
-        return engine.step(part, at)
+        return engine.step(batch, places)
 
     def totals(self) -> dict[str, dict[str, int]]:
         """Counters by server (names in ``detectors.server.COUNTERS``)."""
@@ -96,3 +92,22 @@ class Stage1:
             engine.servers[name] = ServerEngine(name, config)
             load(engine.servers[name], saved)
         return engine
+
+
+@compiled
+def _owners(words: U64, owner: I64) -> int:
+    """Number the servers of a batch by first appearance: owner (n,); returns how many there are."""
+    firsts = np.empty(len(words), np.int64)
+    count = 0
+    k = 0
+    for i in range(len(words)):
+        a, b = words[i, _SERVER], words[i, _SERVER + 1]
+        if count == 0 or words[firsts[k], _SERVER] != a or words[firsts[k], _SERVER + 1] != b:
+            k = 0
+            while k < count and (words[firsts[k], _SERVER] != a or words[firsts[k], _SERVER + 1] != b):
+                k += 1
+            if k == count:
+                firsts[k] = i
+                count += 1
+        owner[i] = k
+    return count

@@ -8,12 +8,15 @@ as the stamps do, so that a wrong clock can neither freeze nor race the detector
 
 import numpy as np
 
-from detectors.arrays import I64, Bools
+from detectors.arrays import I64, U64, Bools
+from detectors.jit import Int, compiled
+from schemas.events import word_of
 
 Oddity = tuple[int, str, int]
 """Index of an event, the counter it raises, by how much."""
 
 _LATE_RUN = 32
+_TS, _SEQ = word_of("ts"), word_of("seq")
 
 
 class StreamClock:
@@ -27,26 +30,22 @@ class StreamClock:
         self.suspect = 0
         self.late_run = 0
 
-    def advance(self, stamps: I64) -> tuple[I64, list[Oddity]]:
-        """(n,) stream time at each event, from its stamps (ns), and what was odd (late, clamped, clock_resets)."""
+    def advance(self, words: U64) -> tuple[I64, list[Oddity]]:
+        """(n,) stream time at each of n >= 1 events (as words), and what was odd (late, clamped, clock_resets)."""
         if self.now == 0:
-            self.now = int(stamps[0])
-        shifted = stamps + self.shift if self.shift else stamps
-        times = np.maximum.accumulate(shifted)
-        np.maximum(times, self.now, out=times)
-        first_step = int(times[0]) - self.now
-        calm = first_step <= self.future_ns_max and self.suspect == 0 and self.late_run == 0
-        if calm and len(times) > 1:
-            calm = int((times[1:] - times[:-1]).max()) <= self.future_ns_max
-        if calm and int((times - shifted).max()) <= self.lateness_ns_max:
-            self.now = int(times[-1])
-            return times, []
+            self.now = int(words[0, _TS])
+        times = np.empty(len(words), np.int64)
+        if self.suspect == 0 and self.late_run == 0:
+            bounds = self.lateness_ns_max, self.future_ns_max
+            if _calm(words, self.now, self.shift, bounds, times):
+                self.now = int(times[-1])
+                return times, []
         odd: list[Oddity] = []
-        slow = [self._one(i, ts, odd) for i, ts in enumerate(stamps.tolist())]
+        slow = [self._one(i, ts, odd) for i, ts in enumerate(words[:, _TS].tolist())]
         return np.array(slow, np.int64), odd
 
     def _one(self, i: int, stamp: int, odd: list[Oddity]) -> int:
-        """The same rule for one event; only batches with a jump or a late stamp come here."""
+        """One event; only batches with a jump or a late stamp come here."""
         ts = stamp + self.shift
         if ts > self.now + self.future_ns_max:
             if self.suspect and ts >= self.suspect - self.future_ns_max:
@@ -86,18 +85,17 @@ class Sequence:
         self.run_next = -1
         self.run_length = 0
 
-    def fresh(self, seq: I64, stamps: I64) -> tuple[Bools | None, list[Oddity]]:
-        """(n,) bool, False at repeats, or None when every event is the expected next one (the usual case); and what
-        was odd (gaps, missing, repeats, restarts)."""
-        first = int(seq[0])
-        follows = (self.highest < 0 or first == self.highest + 1) and int(seq[-1]) - first == len(seq) - 1
-        if follows and (len(seq) < 3 or bool((seq[1:] - seq[:-1] == 1).all())):
-            self.highest = int(seq[-1])
-            self.newest_ts = max(self.newest_ts, int(stamps.max()))
+    def fresh(self, words: U64) -> tuple[Bools | None, list[Oddity]]:
+        """(n,) bool, False at repeats, of n >= 1 events (as words), or None when every event is the expected next one
+        (the usual case); and what was odd (gaps, missing, repeats, restarts)."""
+        follows, newest = _follows(words, self.highest)
+        if follows:
+            self.highest = int(words[-1, _SEQ])
+            self.newest_ts = max(self.newest_ts, newest)
             self.run_length = 0
             return None, []
         odd: list[Oddity] = []
-        pairs = enumerate(zip(seq.tolist(), stamps.tolist(), strict=True))
+        pairs = enumerate(words[:, [_SEQ, _TS]].tolist())
         return np.array([self._one(i, s, t, odd) for i, (s, t) in pairs], np.bool_), odd
 
     def _one(self, i: int, seq: int, ts: int, odd: list[Oddity]) -> bool:
@@ -128,3 +126,30 @@ class Sequence:
         parts = [[gap[0], seq - 1], [seq + 1, gap[1]]]
         at = self.gaps.index(gap)
         self.gaps[at : at + 1] = [p for p in parts if p[0] <= p[1]]
+
+
+@compiled
+def _calm(words: U64, now: Int, shift: int, bounds: tuple[int, int], times: I64) -> bool:
+    """Stream times, as long as no stamp is late or far ahead."""
+    lateness, future = bounds
+    for i in range(len(words)):
+        ts = np.int64(words[i, _TS]) + shift
+        if ts > now + future or ts < now - lateness:
+            return False
+        now = max(now, ts)
+        times[i] = now
+    return True
+
+
+@compiled
+def _follows(words: U64, highest: Int) -> tuple[bool, Int]:
+    """Is each event the next one after the highest (any first one after -1), and the newest stamp."""
+    newest = np.int64(0)
+    if highest < 0:
+        highest = np.int64(words[0, _SEQ]) - 1
+    for i in range(len(words)):
+        highest += 1
+        if np.int64(words[i, _SEQ]) != highest:
+            return False, newest
+        newest = max(newest, np.int64(words[i, _TS]))
+    return True, newest

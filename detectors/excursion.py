@@ -6,18 +6,22 @@ the first event that comes ``quiet_ns`` after the last one beyond the limit.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
-from detectors.arrays import I64, where
+from detectors.arrays import I64
 from detectors.flow import Flow
+from detectors.jit import compiled
 from detectors.totals import COLUMNS, INDEX, PROFIT, TRADED
 from schemas.records import FirstEvent, Money
 from schemas.units import S_NS, usd
 
 Edge = Literal["open", "update", "close"]
 _LEVELS_MAX = 40
+_EDGES: Final[tuple[Edge, ...]] = ("open", "update", "close")
+_CARRIED, _NONE = -1, -2
+"""Where an excursion began: before this flow; there is none. Else an event's index."""
 
 
 @dataclass(slots=True)
@@ -64,97 +68,58 @@ class Excursion:
         values: (n,) the statistic after each event. It is zero where nothing is wrong; the run of non-zero values that
         leads to the limit is the excursion, and its first event is where the trouble began. totals: (n + 1, k).
         """
-        findings: list[Finding] = []
-        if not self.open and int(values.max()) == 0:
-            self.first = None
-            return findings
-        beyond = where(values >= self.limit)
-        fresh = 0
-        if self.open or len(beyond):
-            i = 0
-            while i < len(values):
-                if self.open:
-                    i = self._until_close(flow, values, beyond, i, totals, findings)
-                    fresh = i
-                else:
-                    i = self._until_open(flow, values, beyond, i, totals, findings)
-            if len(beyond):
-                self.beyond_at = int(flow.t[beyond[-1]])
-        if not self.open:
-            self._remember(flow, values, totals, fresh)
+        marked = _NONE if self.first is None else _CARRIED
+        found = np.empty((2 * len(values), 3), np.int64)
+        count, self.open, self.level, self.beyond_at, mark = _transitions(
+            values, flow.t, self.limit, self.quiet_ns, self.open, self.level, self.beyond_at, marked, found
+        )
+        findings = []
+        for i, edge, at in found[:count].tolist():
+            self._mark(flow, at, totals)
+            assert self.first is not None
+            since = totals[i + 1] - self.base
+            findings.append(Finding(i, _EDGES[edge], int(values[i]), self.first, self.began, since))
+        self._mark(flow, mark, totals)
         return findings
 
-    def _until_open(
-        self, flow: Flow, values: I64, beyond: I64, start: int, totals: I64, findings: list[Finding]
-    ) -> int:
-        k = int(np.searchsorted(beyond, start))
-        if k == len(beyond):
-            return len(values)
-        i = int(beyond[k])
-        zeros = where(values[start:i] == 0)
-        if len(zeros):
-            self._mark(flow, start + int(zeros[-1]) + 1, totals)
-        elif self.first is None:
-            self._mark(flow, start, totals)
-        self.open, self.level = True, 0
-        self._raise_level(int(values[i]))
-        findings.append(self._finding(i, "open", values, totals))
-        return i + 1
-
-    def _until_close(
-        self, flow: Flow, values: I64, beyond: I64, start: int, totals: I64, findings: list[Finding]
-    ) -> int:
-        k = int(np.searchsorted(beyond, start))
-        later = beyond[k:]
-        times = flow.t[later]
-        previous = np.empty(len(later) + 1, np.int64)
-        previous[0] = flow.t[beyond[k - 1]] if k else self.beyond_at
-        previous[1:] = times
-        # after which of the events beyond the limit did quiet_ns pass before the next one, or before the end?
-        nexts = np.append(times, flow.t[-1])
-        gaps = where(nexts - previous > self.quiet_ns)
-        end = len(values)
-        if len(gaps):
-            since = int(previous[gaps[0]])
-            end = max(start, int(np.searchsorted(flow.t, since + self.quiet_ns, side="right")))
-        self._raise_through(values, start, end, totals, findings)
-        if end == len(values):
-            return end
-        findings.append(self._finding(end, "close", values, totals))
-        self.open = False
-        if values[end] == 0:
+    def _mark(self, flow: Flow, at: int, totals: I64) -> None:
+        """Take event ``at`` as the place where the excursion began."""
+        if at >= 0:
+            self.first, self.began, self.base = flow.first_event(at), int(flow.t[at]), totals[at].copy()
+        elif at == _NONE:
             self.first = None
-        else:
-            self._mark(flow, end, totals)
-        return end
 
-    def _raise_through(self, values: I64, start: int, end: int, totals: I64, findings: list[Finding]) -> None:
-        while self.level < _LEVELS_MAX:
-            higher = where(values[start:end] >= self.limit << (self.level + 1))
-            if not len(higher):
-                break
-            i = start + int(higher[0])
-            self._raise_level(int(values[i]))
-            findings.append(self._finding(i, "update", values, totals))
 
-    def _raise_level(self, value: int) -> None:
-        while self.level < _LEVELS_MAX and value >= self.limit << (self.level + 1):
-            self.level += 1
-
-    def _finding(self, i: int, edge: Edge, values: I64, totals: I64) -> Finding:
-        assert self.first is not None
-        return Finding(i, edge, int(values[i]), self.first, self.began, totals[i + 1] - self.base)
-
-    def _mark(self, flow: Flow, i: int, totals: I64) -> None:
-        self.first, self.began, self.base = flow.first_event(i), int(flow.t[i]), totals[i].copy()
-
-    def _remember(self, flow: Flow, values: I64, totals: I64, start: int) -> None:
-        """Keep where the excursion began that is under way, below the limit, at the end of the flow."""
-        if int(values[-1]) == 0:
-            self.first = None
-            return
-        zeros = where(values[start:] == 0)
-        if len(zeros):
-            self._mark(flow, start + int(zeros[-1]) + 1, totals)
-        elif self.first is None:
-            self._mark(flow, start, totals)
+@compiled
+def _transitions(
+    values: I64, t: I64, limit: int, quiet_ns: int, is_open: bool, level: int, beyond_at: int, mark: int, found: I64
+) -> tuple[int, bool, int, int, int]:
+    """Writes (event, edge, where it began) into found (2 n, 3); returns how many, and the state after the flow."""
+    count = 0
+    for i in range(len(values)):
+        value = values[i]
+        if is_open:
+            if t[i] - beyond_at <= quiet_ns:
+                if value >= limit:
+                    beyond_at = t[i]
+                if level < _LEVELS_MAX and value >> (level + 1) >= limit:
+                    while level < _LEVELS_MAX and value >> (level + 1) >= limit:
+                        level += 1
+                    found[count, 0], found[count, 1], found[count, 2] = i, 1, mark
+                    count += 1
+                continue
+            found[count, 0], found[count, 1], found[count, 2] = i, 2, mark
+            count += 1
+            is_open, mark = False, _NONE
+        if value == 0:
+            mark = _NONE
+            continue
+        if mark == _NONE:
+            mark = i
+        if value >= limit:
+            is_open, level, beyond_at = True, 0, t[i]
+            while level < _LEVELS_MAX and value >> (level + 1) >= limit:
+                level += 1
+            found[count, 0], found[count, 1], found[count, 2] = i, 0, mark
+            count += 1
+    return count, is_open, level, beyond_at, mark

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import I64, Bools, steps_from, where
+from detectors.arrays import I64, U64, Bools, steps_from, where
 from detectors.catalog import CATALOG
 from detectors.children import Children
 from detectors.clock import Oddity, Sequence, StreamClock
@@ -15,15 +15,16 @@ from detectors.detector import Context, Detector
 from detectors.excursion import Excursion, Finding
 from detectors.features import FRAME_NS, NAMES
 from detectors.flow import Flow, columns
-from detectors.intern import IdTable
+from detectors.intern import IdTable, Slots, enter
+from detectors.jit import compiled
 from detectors.kinds import FILL
 from detectors.novelty import Novelty
 from detectors.positions import Positions
 from detectors.totals import COLUMNS, GROSS, PROFIT, SCALE, Totals
-from schemas.events import Batch
+from schemas.events import EVENT, Batch, as_words, word_of
 from schemas.records import Breach, FeatureRow, Money
 from schemas.scopes import scope
-from schemas.units import MIN_NS, MS_NS, S_NS, usd
+from schemas.units import MIN_NS, MS_NS, S_NS, USD6
 
 Placed = tuple[int, int, Breach | FeatureRow]
 """Position of the deciding event in the batch, rank among that event's verdicts, verdict."""
@@ -32,15 +33,17 @@ COUNTERS = (
 )  # fmt: skip
 """Running totals in every row: events scored, odd stamps, holes and repeats in the sequence, repeated ExecIDs."""
 _F = len(NAMES)
+_KIND, _EXEC = word_of("kind"), word_of("exec_id")
+_BYTE = np.uint64(0xFF)
 
 
 class _Rows(NamedTuple):
-    """Closed frames: changes of the totals (m, k), feature values and scores as lists, totals at the end (m, k)."""
+    """Closed frames: changes of the totals (m, k); feature values, scores and money (loss, loss per s, gross) as lists."""
 
     deltas: NDArray[np.float64]
     values: list[list[float]]
-    scores: list[tuple[float, ...]]
-    totals: I64
+    scores: list[list[float]]
+    money: list[list[float]]
 
 
 class ServerEngine:
@@ -69,20 +72,20 @@ class ServerEngine:
 
     def step(self, batch: Batch, places: I64) -> list[Placed]:
         """Verdicts of this server's events. places: (n,) their positions in the partition's batch."""
-        stamps = batch.events["ts"].astype(np.int64)
-        fresh, odd = self.sequence.fresh(batch.events["seq"].astype(np.int64), stamps)
+        words = as_words(batch.events)
+        fresh, odd = self.sequence.fresh(words)
         self._odd = [(int(places[i]), name, by) for i, name, by in odd]
         if fresh is not None and not fresh.all():
-            batch, places, stamps = _keep(batch, fresh), places[fresh], stamps[fresh]
-        once = self._first_executions(batch, places)
+            batch, places, words = _keep(batch, places, fresh)
+        once = self._first_executions(words, places)
         if once is not None:
-            batch, places, stamps = _keep(batch, once), places[once], stamps[once]
+            batch, places, words = _keep(batch, places, once)
         out: list[Placed] = []
         if len(batch):
-            times, odd = self.clock.advance(stamps)
+            times, odd = self.clock.advance(words)
             self._odd += [(int(places[i]), name, by) for i, name, by in odd]
             self._odd.sort()
-            out = self._parts(columns(self.server, batch, times), places)
+            out = self._parts(columns(self.server, batch, words, times), places)
         self._count(None)
         return out
 
@@ -94,30 +97,25 @@ class ServerEngine:
 
     def _parts(self, flow: Flow, places: I64) -> list[Placed]:
         """Work off a flow minute by minute."""
-        minutes = flow.t // MIN_NS
-        cuts = [0, *(where(minutes[1:] != minutes[:-1]) + 1).tolist(), len(flow)]
+        first, last = int(flow.t[0]) // MIN_NS, int(flow.t[-1]) // MIN_NS
+        cuts = [0, len(flow)]
+        if last > first:
+            minutes = flow.t // MIN_NS
+            cuts[1:1] = (where(minutes[1:] != minutes[:-1]) + 1).tolist()
         out: list[Placed] = []
         for a, b in pairwise(cuts):
-            self._roll(int(minutes[a]))
+            self._roll(int(flow.t[a]) // MIN_NS)
             part = flow if len(cuts) == 2 else flow.part(a, b)
             out += self._part(part, places[a:b])
             self.counters["events"] += b - a
         return out
 
-    def _first_executions(self, batch: Batch, places: I64) -> Bools | None:
+    def _first_executions(self, words: U64, places: I64) -> Bools | None:
         """(n,) False at fills whose ExecID was seen before, or None when there are none."""
-        at = where(batch.events["kind"] == FILL)
-        if not len(at):
+        once = np.ones(len(words), np.bool_)
+        if not len(words) or not _repeats(words, self.execs.reserve(len(words)), once):
             return None
-        keys = np.ascontiguousarray(batch.events["exec_id"][at]).view(np.uint64).reshape(len(at), 3)
-        named = keys[:, 0] != 0
-        _, new = self.execs.resolve(keys, named)
-        repeated = at[named & ~new]
-        if not len(repeated):
-            return None
-        self._odd += [(int(places[i]), "exec_repeats", 1) for i in repeated]
-        once = np.ones(len(batch), np.bool_)
-        once[repeated] = False
+        self._odd += [(int(places[i]), "exec_repeats", 1) for i in where(~once)]
         return once
 
     def _roll(self, minute: int) -> None:
@@ -155,60 +153,78 @@ class ServerEngine:
 
     def _frames(self, context: Context, places: I64, breaches: I64) -> list[Placed]:
         """Close the frames that these events leave behind; score and learn each row in turn."""
-        flow, totals = context.flow, context.totals
-        frames = flow.t // FRAME_NS
-        before = self.frame if self.frame >= 0 else int(frames[0])
-        runs = np.zeros(len(flow), np.int64)
-        runs[0] = self.run
-        closing = where(steps_from(frames, before))
+        flow = context.flow
+        if self.frame < 0:
+            self.frame = int(flow.t[0]) // FRAME_NS
+        last = int(flow.t[-1]) // FRAME_NS
         out: list[Placed] = []
         evidence: dict[int, dict[str, Any]] = {}
-        rows = self._columns(totals, closing)
-        run, quiet_from = self.run, self.novel.beyond_at + self.novelty.quiet_ns
-        others = breaches - int(self.novel.open)
-        for k, i in enumerate(closing.tolist()):
-            frame = int(frames[i - 1]) if i else before
-            if run >= self.novelty.limit and i:
-                quiet_from = int(flow.t[i - 1]) + self.novelty.quiet_ns
-            calm = int(others[i]) == 0 and int(flow.t[i]) > quiet_from
-            runs[i] = run = self.novelty.row(frame, rows.deltas[k, :_F], calm)
-            if run:
-                evidence[i] = self.novelty.evidence()
-            self._count(int(places[i]))
-            out.append((int(places[i]), 0, self._row(context, i, frame, rows, k)))
-        if len(closing):
-            self.frame_base = totals[closing[-1]].copy()
-        self.frame = int(frames[-1])
-        held = np.zeros(len(flow), np.int64)
-        held[closing] = closing
-        runs = runs[np.maximum.accumulate(held)]
+        if last == self.frame:
+            runs = np.full(len(flow), self.run, np.int64)
+        else:
+            runs = self._close(context, places, breaches, out, evidence)
+            self.frame = last
         self.run = int(runs[-1])
-        for finding in self.novel.step(flow, runs, totals):
-            out.append((int(places[finding.index]), len(self.detectors) + 1, self._novelty(context, finding, evidence)))
+        rank = len(self.detectors) + 1
+        for finding in self.novel.step(flow, runs, context.totals):
+            out.append((int(places[finding.index]), rank, self._novelty(context, finding, evidence)))
         return out
 
-    def _columns(self, totals: I64, closing: I64) -> "_Rows":
-        """What the rows of the closed frames hold, worked out for all of them at once."""
-        bases = np.concatenate([self.frame_base[None], totals[closing]])
-        deltas = (bases[1:] - bases[:-1]) * SCALE
-        scores = []
-        for detector, carried in zip(self.detectors, self.ratios, strict=True):
-            ratio = detector.values()[closing - 1] / detector.excursion.limit
-            ratio[closing == 0] = carried
-            scores.append(ratio.round(4).tolist())
-        return _Rows(deltas, deltas[:, :_F].round(2).tolist(), list(zip(*scores, strict=True)), totals[closing])
+    def _close(
+        self, context: Context, places: I64, breaches: I64, out: list[Placed], evidence: dict[int, dict[str, Any]]
+    ) -> I64:
+        """A row for each frame that ends in a flow, and (n,) the run of novel rows at each event."""
+        flow, totals = context.flow, context.totals
+        frames = flow.t // FRAME_NS
+        closing = where(steps_from(frames, self.frame))
+        rows = self._rows(totals, closing)
+        model, others = self.novelty, breaches[closing] - int(self.novel.open)
+        quiet_from = self.novel.beyond_at + model.quiet_ns
+        runs = [self.run]
+        for k, (i, other) in enumerate(zip(closing.tolist(), others.tolist(), strict=True)):
+            frame = int(frames[i - 1]) if i else self.frame
+            if runs[-1] >= model.limit and i:
+                quiet_from = int(flow.t[i - 1]) + model.quiet_ns
+            calm = other == 0 and int(flow.t[i]) > quiet_from
+            runs.append(model.row(frame, rows.deltas[k, :_F], calm))
+            if runs[-1]:
+                evidence[i] = model.evidence()
+            place = int(places[i])
+            if self._odd:
+                self._count(place)
+            out.append((place, 0, self._row(context.flow, i, frame, rows, k)))
+        self.frame_base = totals[closing[-1]].copy()
+        return np.repeat(np.array(runs), np.diff(closing, prepend=0, append=len(flow)))
 
-    def _row(self, context: Context, i: int, frame: int, rows: "_Rows", k: int) -> FeatureRow:
+    def _rows(self, totals: I64, closing: I64) -> "_Rows":
+        """What the rows of the closed frames hold, worked out for all of them at once."""
+        ends = totals[closing]
+        deltas = np.diff(ends, axis=0, prepend=self.frame_base[None]) * SCALE
+        at = closing - 1
+        scores = np.empty((len(self.detectors), len(at)))
+        for score, detector in zip(scores, self.detectors, strict=True):
+            np.divide(detector.values()[at], detector.excursion.limit, out=score)
+        if closing[0] == 0:
+            scores[:, 0] = self.ratios
+        money = np.stack([-ends[:, PROFIT] / USD6, deltas[:, PROFIT] * -(S_NS // FRAME_NS), ends[:, GROSS] / USD6], 1)
+        # adding 0.0 turns a negative zero into zero
+        return _Rows(
+            deltas,
+            (deltas[:, :_F].round(2) + 0.0).tolist(),
+            scores.round(4).T.tolist(),
+            (money.round(2) + 0.0).tolist(),
+        )
+
+    def _row(self, flow: Flow, i: int, frame: int, rows: "_Rows", k: int) -> FeatureRow:
         """The row of the k-th closed frame, which event i closes."""
         scores = dict(zip(self._names, rows.scores[k], strict=True))
         bound = self.novelty.bound
         scores["novelty"] = round(self.novelty.distance / bound, 4) if bound else 0.0
-        per_s = round(-float(rows.deltas[k, PROFIT]) * (S_NS // FRAME_NS), 2)
-        money = Money(usd(-int(rows.totals[k, PROFIT])), per_s, usd(int(rows.totals[k, GROSS])))
         named = dict(zip(NAMES, rows.values[k], strict=True))
+        counters = self.counters.copy()
+        counters["events"] += i
         ts = (frame + 1) * FRAME_NS
-        counters = {**self.counters, "events": self.counters["events"] + i}
-        return FeatureRow(self.server, ts, frame, named, scores, context.flow.source(i), money, counters)
+        return FeatureRow(self.server, ts, frame, named, scores, flow.source(i), Money(*rows.money[k]), counters)
 
     def _breach(self, detector: Detector, context: Context, finding: Finding) -> Breach:
         i = finding.index
@@ -232,5 +248,22 @@ class ServerEngine:
         )  # fmt: skip
 
 
-def _keep(batch: Batch, mask: Any) -> Batch:
-    return Batch(batch.topic, batch.partition, batch.events[mask], batch.offsets[mask], batch.items[mask])
+def _keep(batch: Batch, places: I64, mask: Bools) -> tuple[Batch, I64, U64]:
+    """The events of a mask: batch, places, words."""
+    at = where(mask)
+    words = as_words(batch.events).take(at, axis=0)
+    events = words.view(EVENT).reshape(len(at))
+    return Batch(batch.topic, batch.partition, events, batch.offsets[at], batch.items[at]), places[at], words
+
+
+@compiled
+def _repeats(words: U64, execs: Slots, once: Bools) -> int:
+    """Marks fills whose ExecID was seen before in once (n,); returns how many."""
+    count = 0
+    for i in range(len(words)):
+        if words[i, _KIND] & _BYTE == FILL and words[i, _EXEC] != 0:
+            _, new = enter(execs, words, i, _EXEC)
+            if not new:
+                once[i] = False
+                count += 1
+    return count
