@@ -87,6 +87,44 @@ class RepetitionConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Score, in limits, beyond which this detector halts alone."""
 
 
+class MalformedConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Orders and requests that cannot be right. See ``detectors/malformed.py``. Limits and allowances count orders."""
+
+    reject_share_prior: float = 0.02
+    """Share of orders that venues may refuse until the server's own share is learned."""
+    reject_share_min: float = 0.003
+    """The least it can become."""
+    reject_headroom: float = 1.5
+    """The same as a multiple of the learned share."""
+    reject_ratio: float = 5.0
+    """A share so many times as large is to be found."""
+    nats_limit: float = 10.0
+    """Log-likelihood ratio at which the breach opens."""
+    forget_limits_per_s: float = 0.0003
+    """What the walks of shares lose, in limits, so that a server that stays silent is forgiven within the hour."""
+    learn_minutes: float = 30.0
+    unknown_limit: float = 20.0
+    """Cancels and replaces of orders never sent."""
+    unknown_per_s: float = 0.5
+    settle_s: float = 600.0
+    """A log that begins in mid-session: unknown orders count only so long after its first event."""
+    collar: float = 0.10
+    """Share of the price by which a limit may lie beyond the other side of the NBBO."""
+    amend_max: float = 0.5
+    """Share of the old limit by which a replace may move it where the NBBO is not known."""
+    px_usd_max: float = 2_000_000.0
+    """Prices from here on are no prices."""
+    far_limit: float = 3.0
+    """Orders beyond the collar."""
+    far_per_s: float = 0.02
+    usd_unit: float = 1_000_000.0
+    """An order beyond the collar counts one more for each such amount."""
+    walks_max: int = 512
+    quiet_s: float = 5.0
+    bound_halt: float = 2.0
+    """Score, in limits, beyond which this detector halts alone."""
+
+
 class NoveltyConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Rows unlike any before. See ``detectors/novelty.py``."""
 
@@ -116,4 +154,5 @@ class Stage1Config(Struct, frozen=True, forbid_unknown_fields=True):
     rate: RateConfig = RateConfig()
     crossing: CrossingConfig = CrossingConfig()
     repetition: RepetitionConfig = RepetitionConfig()
+    malformed: MalformedConfig = MalformedConfig()
     novelty: NoveltyConfig = NoveltyConfig()
