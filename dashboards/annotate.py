@@ -18,6 +18,7 @@ from kafka.errors import KafkaError
 from dashboards.board import DESK_URL, TAG
 from dashboards.push import Grafana, PushError
 from schemas.records import Declared, HaltRecord, State, decode
+from schemas.scopes import CANARY
 from schemas.topics import DECLARED, HALTS, HEARTBEAT_KEY, Topic, topic_name
 from schemas.units import MS_NS
 
@@ -47,6 +48,8 @@ class Annotation:
 def of_halt(record: HaltRecord, before: State | None, desk_url: str = DESK_URL) -> Annotation | None:
     """The annotation of a transition, None for one that needs none (a warning blocks nothing; ACTIVE after it opens
     nothing). ``before``: the scope's state as last seen, None if unknown."""
+    if record.scope == CANARY:
+        return None  # the probe of the kill path, once a minute
     if record.state in ("HALTING", "HALTED"):
         kind = "halt"
         text = record.text if record.state == "HALTING" else f"Confirmed: nothing is working. {record.text}"

@@ -18,6 +18,7 @@ from knightwatch.follow import Follower, Seen, wait_until
 from knightwatch.process import Child
 from producers import scenarios
 from producers.gateway import LiveGates, LiveRun
+from producers.metrics import RouterCollector, serve
 from producers.publish import Publisher
 from schemas.units import MS_NS, S_NS
 from streams.admin import create_topics
@@ -46,6 +47,9 @@ class Plan:
     workers: int = 1
     minutes: float | None = None
     config: Path | None = None
+    metrics_port: int | None = None
+    """Workers serve their metrics from this port on, the routers on the next one. None: not at all."""
+    afterwards_s: float = AFTERWARDS_S
 
 
 Show = Callable[[LiveRun, Seen, LiveGates, str], None]
@@ -57,6 +61,20 @@ class Demo:
     def __init__(self, plan: Plan, config: Config, say: Callable[[str], None], show: Show) -> None:
         self.plan, self.config, self._say, self._show = plan, config, say, show
         self.workers: list[Child] = []
+        self.bootstrap = ""
+        """Where Kafka is, once it is there."""
+        self.seen: Seen | None = None
+        self._over = threading.Event()
+
+    def stop(self) -> None:
+        """End the run now, from any thread; ``run`` then returns its summary."""
+        self._over.set()
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        """Ports with ``/metrics``: the workers', then the routers'."""
+        first, workers = self.plan.metrics_port, self.plan.workers
+        return () if first is None else tuple(range(first, first + workers + 1))
 
     def run(self) -> dict[str, Any]:
         """Everything, and everything stopped again, however it ends."""
@@ -70,6 +88,7 @@ class Demo:
                 self.workers.append(self._worker(kafka.bootstrap, folder, i))
                 stack.callback(self.workers[-1].stop, STOP_S)
             follower = stack.enter_context(Follower(kafka.bootstrap))
+            self.bootstrap, self.seen = kafka.bootstrap, follower.seen
             publisher = stack.enter_context(Publisher(kafka.bootstrap))
             names = scenarios.build(self.plan.scenario, self.plan.seed, self.plan.servers).servers
             gates = stack.enter_context(
@@ -78,6 +97,10 @@ class Demo:
             self._wait_ready(gates, folder)
             scenario = self._scenario()
             run = LiveRun(scenario, publisher, gates, self.plan.speed)
+            if self.targets:
+                serve(RouterCollector(gates.gates, run.stats, publisher), self.targets[-1])
+                where = ", ".join(f"http://127.0.0.1:{port}/metrics" for port in self.targets)
+                self._say(f"metrics of workers and routers: {where}")
             self._drive(run, follower.seen, gates)
             return summary(self.plan, scenario, run, follower.seen)
 
@@ -86,6 +109,8 @@ class Demo:
         command = [sys.executable, "-m", "knightwatch", "worker", "--bootstrap", bootstrap]
         if self.plan.config is not None:
             command += ["--config", str(self.plan.config)]
+        if self.targets:
+            command += ["--metrics-port", str(self.targets[i])]
         return Child([*command, "--data", str(folder / f"worker{i}")], folder / f"worker{i}.log")
 
     def _scenario(self) -> scenarios.Scenario:
@@ -129,9 +154,10 @@ class Demo:
                 self._show(run, seen, gates, phase)
                 now = time.monotonic()
                 calm_from = calm_from or (now if over else 0.0)
-                if calm_from and now - calm_from > AFTERWARDS_S:
+                if calm_from and now - calm_from > self.plan.afterwards_s:
                     break
-                time.sleep(0.1)
+                if self._over.wait(0.1):
+                    break
         finally:
             run.stop()
             thread.join(5.0)

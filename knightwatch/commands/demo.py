@@ -22,6 +22,9 @@ def demo(
     workers: int = typer.Option(1, min=1, max=4, help="Faust workers."),
     minutes: float | None = typer.Option(None, help="Event time at most; an incident ends soon after its halt."),
     config: Config = None,
+    metrics_port: int | None = typer.Option(
+        None, min=1, help="Serve Prometheus metrics: of the workers from this port on, of the routers on the next."
+    ),
     as_json: bool = typer.Option(False, "--json", help="No view; print the summary as one JSON document."),
 ) -> None:
     """Start Kafka, a worker and eight routers with gates; let one run away; show how it is halted.
@@ -36,7 +39,7 @@ def demo(
     from knightwatch.demo_view import View
     from producers import scenarios
 
-    plan = Plan(scenario, seed, speed, servers, workers, minutes, config)
+    plan = Plan(scenario, seed, speed, servers, workers, minutes, config, metrics_port)
     view = View(scenario, scenarios.build(scenario, seed, servers).servers)
     console = Console(stderr=as_json or not sys.stdout.isatty())
     shown = console.is_terminal and not as_json

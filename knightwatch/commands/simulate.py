@@ -30,6 +30,9 @@ def simulate(
     gates: bool = typer.Option(
         True, help="To Kafka: routers ask their gates (--no-gates: they send whatever happens)."
     ),
+    metrics_port: int | None = typer.Option(
+        None, help="To Kafka: serve the gates' and publisher's Prometheus metrics on this port; 0 takes any free one."
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print the labels as one JSON document."),
 ) -> None:
     """Make the order flow of SCENARIO. Labels stand beside the file as FILE.labels.json."""
@@ -45,7 +48,10 @@ def simulate(
         incident_s=incident_at,
         first_seq=1 if out else time.time_ns() // 1_000_000,
     )
-    labels = _to_file(made, out, as_json) if out else _to_kafka(made, bootstrap, prefix, config, codec, gates, speed)
+    if out:
+        labels = _to_file(made, out, as_json)
+    else:
+        labels = _to_kafka(made, bootstrap, prefix, config, codec, gates, speed, metrics_port)
     if as_json:
         typer.echo(json.dumps(labels))
     else:
@@ -70,12 +76,14 @@ def _to_file(scenario: Any, out: Path, quiet: bool) -> dict[str, Any]:
 
 
 def _to_kafka(
-    scenario: Any, bootstrap: str | None, prefix: str | None, config: Path | None, codec: str, gated: bool, speed: float
-) -> dict[str, Any]:
+    scenario: Any, bootstrap: str | None, prefix: str | None, config: Path | None, codec: str, gated: bool,
+    speed: float, metrics_port: int | None,
+) -> dict[str, Any]:  # fmt: skip
     import msgspec
 
     from knightwatch.config import kafka_options, load
     from producers.gateway import LiveGates, LiveRun
+    from producers.metrics import RouterCollector, serve
     from producers.publish import Codec, Publisher
 
     wire: Codec | None = "sbe" if codec == "sbe" else "json" if codec == "json" else None
@@ -90,6 +98,9 @@ def _to_kafka(
             )
             with gates:
                 run = LiveRun(scenario, publisher, gates, speed)
+                if metrics_port is not None:
+                    port = serve(RouterCollector(gates.gates, run.stats, publisher), metrics_port)
+                    typer.echo(f"metrics at http://127.0.0.1:{port}/metrics", err=True)
                 run.run()
         else:
             run = LiveRun(scenario, publisher, None, speed)
