@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from detectors.features import FRAME_NS
+from detectors.fleet.bank import Fleet
 from halts import audit, overview
 from halts.clock import Clock
 from halts.config import DeskConfig
@@ -17,6 +18,7 @@ from halts.opens import Opens, OpensState
 from halts.policy import Judgement
 from halts.state import (
     NEVER,
+    CommandTaken,
     Event,
     Flow,
     Input,
@@ -39,6 +41,7 @@ from schemas.records import (
     HaltRecord,
     Heartbeat,
     NodeSeen,
+    Source,
     Tick,
     Verdict,
 )
@@ -46,7 +49,7 @@ from schemas.scopes import parse, scope
 from schemas.topics import AUDIT, HALTS, HEARTBEAT_KEY, Topic
 from schemas.units import MS_NS
 
-SNAPSHOT_VERSION: Final = 1
+SNAPSHOT_VERSION: Final = 2
 RUNS_MAX: Final = 256
 """Runs of inputs kept before they go to ``audit``."""
 
@@ -96,6 +99,7 @@ class Snapshot(Struct, frozen=True):
     runs_at: int
     repeats: int
     fenced: bool
+    fleet: dict[str, Any] = {}
 
 
 class Desk:
@@ -114,6 +118,7 @@ class Desk:
         self._clock = Clock()
         self._ledger = LedgerState()
         self._opens = Opens(config)
+        self._fleet = Fleet(config.fleet)
         self._chain = audit.Chain()
         self._positions: dict[tuple[str, int], int] = {}
         self._runs: list[Run] = []
@@ -154,10 +159,12 @@ class Desk:
             case Tick():
                 self._tick(record, FirstEvent(given.topic, given.partition, given.offset, record.ts))
             case FeatureRow():
+                self._fleet.row(record, _source(given), self._clock.now)
                 self._row(record)
             case Breach():
-                self._breach(record)
+                self._breach(record, _source(given))
             case NodeSeen():
+                self._fleet.node(record.node, _source(given), self._clock.now)
                 self._apply(NodeAlive(record.node.server))
             case Ack():
                 self._apply(record)
@@ -165,7 +172,7 @@ class Desk:
                 at = FirstEvent(given.topic, given.partition, given.offset, record.ts)
                 self._apply(Said(record, at, self._signature_problem(record), self._clock.ts))
             case DeclaredSeen():
-                pass
+                self._fleet.declared(record.declared, _source(given), self._clock.now)
 
     def _tick(self, tick: Tick, at: FirstEvent) -> None:
         if tick.generation != self.generation:
@@ -175,7 +182,9 @@ class Desk:
         now = self._clock.now
         live = frozenset(name for name in self._ledger.live if self._opens.has(name))
         self._apply(TimePasses(now, live))
-        for judgement in self._opens.due(now):
+        for breach in self._fleet.tick(now):
+            self._taken(breach)
+        for judgement in self._opens.due(now, self._fleet.explained(now)):
             self._apply(judgement)
         if tick.probe:
             self._apply(Probe(at))
@@ -184,6 +193,7 @@ class Desk:
             beat = Heartbeat(
                 ts=tick.ts, seq=self._clock.beats, generation=self.generation,
                 config_version=self._ledger.config.version, config_digest=self._ledger.config.digest,
+                audit_n=self._chain.n, audit_head=self._chain.prev,
             )  # fmt: skip
             self._clock = self._clock.beaten()
             self._out.append(DeskOutput(HALTS, HEARTBEAT_KEY, beat))
@@ -199,15 +209,21 @@ class Desk:
             first = FirstEvent(source.topic, source.partition, source.offset, row.ts, item=source.item)
             self._apply(Flow(row.server, row.ts, row.frame * FRAME_NS, int(orders), first, row.money))
 
-    def _breach(self, breach: Breach) -> None:
+    def _breach(self, breach: Breach, place: Source) -> None:
         breach = _with_valid_scope(breach)
         if self._opens.is_repeat(breach):
             self._repeats += 1
             return
+        self._fleet.breach(breach, place, self._clock.now)
         if breach.server:
             self._apply(NodeAlive(breach.server))
+        self._taken(breach)
+
+    def _taken(self, breach: Breach) -> None:
+        """What follows from a verdict, of stage 1 or of the fleet (which does not make a node alive)."""
+        now = self._clock.now
         self._apply(Touch(breach.scope, breach.ts, breach.money))
-        judgement = self._opens.take(breach, self._clock.now)
+        judgement = self._opens.take(breach, now, self._fleet.explained(now))
         if judgement is not None:
             self._apply(judgement)
 
@@ -234,7 +250,14 @@ class Desk:
             record = self._publish(event.scope)
             was = before.scope(event.scope)
             self._audit("transition", overview.transition_body(was, self._ledger.scope(event.scope), record))
-        elif (kind := overview.audit_kind(event)) is not None:
+            return
+        if (
+            isinstance(event, CommandTaken)
+            and event.command.verb == "halt"
+            and before.scope(event.command.scope).closed
+        ):
+            self._publish(event.command.scope)  # says again what stands, over whatever else was written there
+        if (kind := overview.audit_kind(event)) is not None:
             self._audit(kind, msgspec.to_builtins(event))
 
     def _publish(self, name: str) -> HaltRecord:
@@ -310,6 +333,7 @@ class Desk:
             runs_at=self._runs_at,
             repeats=self._repeats,
             fenced=self.fenced,
+            fleet=self._fleet.snapshot(),
         )
         return msgspec.msgpack.encode(state)
 
@@ -331,6 +355,7 @@ class Desk:
         desk.fenced = state.fenced and desk.generation <= state.generation
         desk._clock, desk._ledger, desk._chain = state.clock, state.ledger, state.chain
         desk._opens = Opens(config, state.opens)
+        desk._fleet = Fleet.restore(config.fleet, state.fleet)
         desk._positions = {(topic, partition): offset for topic, partition, offset in state.positions}
         desk._runs, desk._runs_at, desk._repeats = list(state.runs), state.runs_at, state.repeats
         return desk
@@ -347,6 +372,10 @@ class Desk:
             **overview.view(self._ledger),
             "open_breaches": self._opens.listed(),
         }
+
+
+def _source(given: DeskInput) -> Source:
+    return Source(given.topic, given.partition, given.offset)
 
 
 def _with_valid_scope(breach: Breach) -> Breach:

@@ -28,7 +28,7 @@ from msgspec.structs import FieldInfo
 
 from schemas.records import Command, HaltRecord, Heartbeat
 
-Signed = TypeVar("Signed", Command, HaltRecord, Heartbeat)
+Signed = TypeVar("Signed", bound=Command | HaltRecord | Heartbeat)
 Keys = Mapping[str, Ed25519PublicKey]
 """Key id -> public key."""
 

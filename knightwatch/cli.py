@@ -32,6 +32,9 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "approve": "Give the second signature to a resume.",
         "drill": "Halt a scope as an exercise.",
     },
+    "keys": {"keys": "The keys with which operators sign their commands."},
+    "audit": {"audit": "Verify the hash-chained record, or export the evidence of a halt."},
+    "settings": {"config": "The approved configuration: show, diff, propose, approve."},
     "web": {
         "desk": "Serve the halt desk as a live page.",
         "desk-key": "Put an operator's key into the desk's folder.",

@@ -31,10 +31,11 @@ from schemas.records import (
     FirstEvent,
     HaltRecord,
     Money,
+    NodeState,
     decode,
     encode,
 )
-from schemas.topics import ACKS, AUDIT, COMMANDS, HALTS, Topic, topic_name
+from schemas.topics import ACKS, AUDIT, COMMANDS, HALTS, NODES, Topic, topic_name
 from schemas.units import MS_NS
 
 T = TypeVar("T")
@@ -43,6 +44,8 @@ READ_S: Final = 15.0
 """Longest that reading what stands on the topics may take."""
 POLL_MS: Final = 50
 DIRECT_ATTEMPTS: Final = 3
+NODES_S: Final = 5.0
+"""A router that reported its state within this is there."""
 FROM_BEGINNING: Final = (HALTS, COMMANDS)
 FROM_END: Final = (ACKS, AUDIT)
 
@@ -180,6 +183,33 @@ class DeskClient:
         if (found := _read_as(value, AuditRecord)) is not None:
             self.audit.append(found)
 
+    def servers(self, within_s: float = NODES_S) -> list[str] | None:
+        """Routers that reported their state on ``nodes`` lately; None if that cannot be known."""
+        name = self._name(NODES)
+        try:
+            consumer = KafkaConsumer(group_id=None, enable_auto_commit=False, fetch_max_wait_ms=50, **self._config)
+        except KafkaError:
+            return None
+        try:
+            places = [TopicPartition(name, p) for p in consumer.partitions_for_topic(name) or ()]
+            since_ms = int((time.time() - within_s) * 1_000)
+            begin = {p: at for p, at in consumer.offsets_for_times(dict.fromkeys(places, since_ms)).items() if at}
+            end = consumer.end_offsets(list(begin))
+            consumer.assign(list(begin))
+            for place, at in begin.items():
+                consumer.seek(place, at.offset)
+            found: set[str] = set()
+            deadline = time.monotonic() + READ_S
+            while any(consumer.position(p) < end[p] for p in begin) and time.monotonic() < deadline:
+                for records in consumer.poll(timeout_ms=POLL_MS).values():
+                    states = (_read_as(record.value, NodeState) for record in records)
+                    found.update(state.server for state in states if state is not None)
+            return sorted(found) if places else None
+        except KafkaError:
+            return None
+        finally:
+            consumer.close(autocommit=False, timeout_ms=1_000)
+
     # --- what stands ----------------------------------------------------------------------------------------------
 
     def record(self, scope: str) -> HaltRecord | None:
@@ -189,6 +219,10 @@ class DeskClient:
     def heartbeat_age_ms(self) -> float | None:
         """Age of the desk's last heartbeat by this host's UTC clock; None if there never was one."""
         return None if self.state.beat is None else (time.time_ns() - self.state.beat.ts) / MS_NS
+
+    def config_version(self) -> int:
+        """Version of the approved configuration, by the desk's last heartbeat."""
+        return self.state.beat.config_version if self.state.beat else 0
 
     def desk_alive(self) -> bool:
         """Would gates take the last heartbeat for a living desk's?"""

@@ -12,8 +12,10 @@ import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from halts.gate_state import GateState
 from schemas.records import Ack, FeatureRow, HaltRecord, decode, decode_verdict
-from schemas.topics import ACKS, HALTS, HEARTBEAT_KEY, VERDICTS, topic_name
+from schemas.scopes import CANARY, CANARY_SERVER
+from schemas.topics import ACKS, HALTS, VERDICTS, topic_name
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ class Follower:
 
     def __init__(self, bootstrap: str, prefix: str = "", kafka: Mapping[str, Any] | None = None) -> None:
         self.seen = Seen()
+        self._state = GateState("-", fail_closed_after_ns=1, clock_skew_ns_max=0)
         self._topics = {topic_name(t, prefix): t for t in (HALTS, ACKS, VERDICTS)}
         self._bootstrap, self._kafka = bootstrap, dict(kafka or {})
         self._stop = threading.Event()
@@ -73,12 +76,15 @@ class Follower:
             while not self._stop.is_set():
                 for part, records in consumer.poll(timeout_ms=100, max_records=5_000).items():
                     for record in records:
-                        self._take(part.topic, record.key, record.value)
+                        self._take(part.topic, record.offset, record.key, record.value)
         finally:
             consumer.close()
 
-    def _take(self, name: str, key: bytes | None, value: bytes | None) -> None:
+    def _take(self, name: str, offset: int, key: bytes | None, value: bytes | None) -> None:
         topic = self._topics[name]
+        if topic is HALTS:
+            self._halt(offset, key, value)
+            return
         if value is None:
             return
         try:
@@ -86,18 +92,20 @@ class Follower:
                 verdict = decode_verdict(value)
                 if isinstance(verdict, FeatureRow):
                     self.seen.rows[verdict.server] = verdict
-            elif topic is ACKS:
-                self.seen.acks.append(decode(value, Ack))
-            elif key == HEARTBEAT_KEY.encode():
-                self.seen.heartbeats += 1
             else:
-                self._halt(decode(value, HaltRecord))
+                ack = decode(value, Ack)
+                if ack.server != CANARY_SERVER:
+                    self.seen.acks.append(ack)
         except msgspec.MsgspecError:
             self.seen.undecodable += 1
 
-    def _halt(self, record: HaltRecord) -> None:
-        before = self.seen.scopes.get(record.scope)
-        if before is None or (record.generation, record.epoch) > (before.generation, before.epoch):
+    def _halt(self, offset: int, key: bytes | None, value: bytes | None) -> None:
+        """As the gates take it, so that the view never shows a state that no gate is in."""
+        bad = self._state.counters.undecodable
+        record = self._state.apply(offset, key, value, 0, 0)
+        self.seen.heartbeats = self._state.counters.heartbeats
+        self.seen.undecodable += self._state.counters.undecodable - bad
+        if record is not None and record.scope != CANARY:
             self.seen.halts.append(record)
             self.seen.scopes[record.scope] = record
 

@@ -112,6 +112,9 @@ class Heartbeat(Struct, frozen=True, tag_field="type", tag="heartbeat"):
     config_version: int = 0
     config_digest: str = ""
     """Which configuration is approved (halts.changes); 0 and empty: none ever was."""
+    audit_n: int = 0
+    audit_head: str = ""
+    """How many records ``audit`` has, and the SHA-256 of the last: so that a cut end of it is seen."""
 
 
 class Ack(Struct, frozen=True):

@@ -10,9 +10,11 @@ import msgspec
 from mode import get_logger
 from msgspec import Struct
 
+from halts.gate_trust import Trust
 from schemas.records import Ack, AuditRecord, Command, HaltRecord, Tick, Verdict, decode, decode_verdict, encode
 from schemas.topics import ACKS, COMMANDS, DEAD_LETTERS, VERDICTS, Topic
 from streams.batches import RecordBatch
+from streams.canary import Canary
 from streams.halts_log import read_audit_tail, read_halts
 from streams.holding import unless_revoked
 from streams.keeper import Keeper
@@ -58,12 +60,15 @@ class DeskEngine(Protocol):
 @dataclass(frozen=True, slots=True)
 class DeskFactory:
     """``new(generation)`` and ``restore(state, generation)`` make the desk; ``adopt(desk, records, tail)`` tells it
-    what stands on ``halts`` and how ``audit`` ends; ``wrap(topic, partition, offset, record)`` makes an input."""
+    what stands on ``halts`` and how ``audit`` ends; ``wrap(topic, partition, offset, record)`` makes an input;
+    ``seal(record)`` is how a record is published (signed, or as it is); ``trust``: whose records on ``halts`` count."""
 
     new: Callable[[int], DeskEngine]
     restore: Callable[[bytes, int], DeskEngine]
     adopt: Callable[[DeskEngine, Sequence[HaltRecord], AuditRecord | None], Sequence[DeskOutput]]
     wrap: Callable[[str, int, int, Verdict | Ack | Command], Any]
+    seal: Callable[[Struct], Struct] = lambda record: record
+    trust: Trust | None = None
 
 
 class RunningDesk:
@@ -118,7 +123,7 @@ class RunningDesk:
     async def publish(self, outputs: Sequence[DeskOutput]) -> None:
         """Hand outputs to the producer, in order."""
         for output in outputs:
-            await self._outbox.send(output.topic, output.key, encode(output.record))
+            await self._outbox.send(output.topic, output.key, encode(self._factory.seal(output.record)))
 
     async def _decode(self, part: RecordBatch) -> list[tuple[int, Verdict | Ack | Command]]:
         """Offset and record of each input; what is none goes to dead letters."""
@@ -180,6 +185,7 @@ class DeskHolder:
         self._topics = {settings.topic(topic): name for name, (topic, _) in INPUTS.items()}
         self._starting: asyncio.Task[RunningDesk] | None = None
         self._ticking: asyncio.Task[None] | None = None
+        self._canary: Canary | None = None
 
     def assigned(self, tps: Iterable[Any]) -> None:
         """Start the desk if its partitions are among these. RuntimeError when only some are."""
@@ -230,6 +236,23 @@ class DeskHolder:
         ticking, self._ticking = self._ticking, None
         if ticking is not None:
             ticking.cancel()
+        canary, self._canary = self._canary, None
+        if canary is not None:
+            canary.stop()
+
+    def _tick(self, generation: int) -> None:
+        """Let time pass for the desk, and the canary fly."""
+        settings = self._settings
+        interval_ms = settings.config.canary.interval_ms
+        if interval_ms:
+            self._canary = Canary(
+                settings.bootstrap, interval_ms, prefix=settings.prefix, kafka=settings.kafka,
+                fail_closed_after_ms=settings.config.gate.fail_closed_after_ms,
+            )  # fmt: skip
+            self._canary.start()
+        due = self._canary.due if self._canary is not None else lambda: False
+        ticker = Ticker(Outbox(self._app, settings.prefix), generation, settings.tick_ms, probe_due=due)
+        self._ticking = asyncio.create_task(ticker.run())
 
     async def _start(self, tps: Sequence[Any]) -> RunningDesk:
         settings, consumer = self._settings, self._app.consumer
@@ -237,16 +260,17 @@ class DeskHolder:
             consumer, settings.bootstrap, settings.prefix, {NAME: (SNAPSHOT_PARTITION, tps)}, **settings.kafka
         )
         start = found[NAME]
-        halts = await read_halts(settings.bootstrap, settings.prefix, **settings.kafka)
+        halts = await read_halts(settings.bootstrap, settings.prefix, self._factory.trust, **settings.kafka)
         tail = await read_audit_tail(settings.bootstrap, settings.prefix, **settings.kafka)
         kept = start.snapshot
         generation = 1 + max(halts.generation, kept.generation if kept else 0)
         engine = self._engine(kept, generation)
         desk = self._running(engine, generation, start)
-        await desk.publish(self._factory.adopt(engine, list(halts.records.values()), tail))
+        adopted = self._factory.adopt(engine, list(halts.records.values()), tail)
+        await desk.publish(adopted)
+        self._meter.desk.adopted(adopted, halts.records.values())
         logger.info("The desk is here, generation %s, from %s", generation, dict(start.positions))
-        outbox = Outbox(self._app, settings.prefix)
-        self._ticking = asyncio.create_task(Ticker(outbox, generation, settings.tick_ms).run())
+        self._tick(generation)
         return desk
 
     def _engine(self, kept: Snapshot | None, generation: int) -> DeskEngine:

@@ -3,11 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import Struct
+
 from detectors.bank import Stage1
 from detectors.config import Stage1Config
 from halts.config import DeskConfig
 from halts.desk import Desk, DeskInput
-from schemas.records import AuditRecord, HaltRecord
+from halts.gate_trust import Trust
+from halts.signing import public_text, sign
+from schemas.records import AuditRecord, HaltRecord, Heartbeat
 from streams.desk import DeskFactory, DeskOutput
 from streams.stage1 import Stage1Factory
 
@@ -24,11 +29,24 @@ def _adopt(desk: Any, records: Sequence[HaltRecord], tail: AuditRecord | None) -
     return found
 
 
-def desk_factory(config: DeskConfig) -> DeskFactory:
-    """The desk of ``halts.desk``."""
+def desk_factory(config: DeskConfig, key: Ed25519PrivateKey | None = None) -> DeskFactory:
+    """The desk of ``halts.desk``. It checks commands against ``config.operators``. key: with which halt records and
+    heartbeats are signed, as they are published: what the desk decides is the same with any key, or none."""
+
+    def seal(record: Struct) -> Struct:
+        if key is None or not isinstance(record, HaltRecord | Heartbeat):
+            return record
+        return sign(record, key, config.audience)
+
+    trust = None
+    if key is not None:
+        operators = {name: operator.public_key for name, operator in config.operators.items()}
+        trust = Trust([public_text(key.public_key())], operators, config.audience)
     return DeskFactory(
         lambda generation: Desk(config, generation),
         lambda state, generation: Desk.restore(config, state, generation),
         _adopt,
         DeskInput,
+        seal,
+        trust,
     )

@@ -4,25 +4,29 @@ Each command says what it did only after it has seen the effect on ``halts``; if
 not 0 and the message says what to do.
 """
 
-import getpass
 import json
+import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
-from knightwatch.commands.options import Bootstrap, Config, Json, Prefix
-from knightwatch.config import kafka_options, load
+from knightwatch.commands.desk_text import effect_text, status_text
+from knightwatch.commands.options import Bootstrap, Config, Json, Key, Prefix
+from knightwatch.config import load
 
 if TYPE_CHECKING:
+    from halts.config import Config as Loaded
     from knightwatch.desk_client import DeskClient
     from schemas.records import Command, HaltRecord
 
 Scope = Annotated[str, typer.Argument(help="server:NAME, strategy:NAME, account:NAME, symbol:NAME or firm.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, in words; goes to the audit.")]
 By = Annotated[str, typer.Option("--by", help="Your name; the login name otherwise.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Even if no gate answers for the server: the firm is halted then.")
+]
 Timeout = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the effect.")]
 
 WAIT_S: Final = 5.0
@@ -38,9 +42,11 @@ def register(app: typer.Typer) -> None:
 
 def status(bootstrap: Bootstrap = None, prefix: Prefix = None, config: Config = None, as_json: Json = False) -> None:
     """The state of every scope, and whether the desk is alive. Needs Kafka, and no worker."""
-    with _client(bootstrap, prefix, config) as client:
+    from knightwatch.sign_on import connect
+
+    with connect(load(config, bootstrap=bootstrap, prefix=prefix)) as client:
         found = _status(client)
-    _print(found, as_json, _status_text)
+    _print(found, as_json, status_text)
 
 
 def halt(
@@ -50,6 +56,8 @@ def halt(
     direct: Annotated[
         bool, typer.Option("--direct", help="Write the halt to `halts` yourself: for when no desk is alive.")
     ] = False,
+    force: Force = False,
+    key: Key = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
     config: Config = None,
@@ -57,14 +65,18 @@ def halt(
     as_json: Json = False,
 ) -> None:
     """Halt SCOPE: nothing is sent any more, working orders are cancelled. Stays so until an authorised resume."""
-    who = _checked(scope, reason, by)
-    with _client(bootstrap, prefix, config) as client:
+    from knightwatch.sign_on import connect, sign_on
+
+    loaded = _checked(scope, reason, load(config, bootstrap=bootstrap, prefix=prefix))
+    who = sign_on(loaded, key, by)
+    with connect(loaded, who) as client:
+        _must_answer(client, scope, force, as_json)
         started = time.time_ns()
         if direct:
-            record: HaltRecord | None = client.halt_directly(scope, reason, who)
+            record: HaltRecord | None = client.halt_directly(scope, reason, who.name)
             command = None
         else:
-            command = client.say("halt", scope, reason, who)
+            command = client.say("halt", scope, reason, who.name)
             record = _await(client, command, ("HALTING", "HALTED"), timeout)
         found = _effect(client, scope, command, record, started, timeout)
     _finish(found, as_json, f"{scope} was not halted within {timeout:g} s. Use --direct to write the halt yourself")
@@ -74,6 +86,10 @@ def resume(
     scope: Scope,
     reason: Reason,
     by: By = "",
+    break_glass: Annotated[
+        bool, typer.Option("--break-glass", help="Alone and at once, where two are needed. Told as such everywhere.")
+    ] = False,
+    key: Key = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
     config: Config = None,
@@ -82,11 +98,14 @@ def resume(
 ) -> None:
     """Ask for halted SCOPE to reopen, in stages: first orders that reduce a position. Firm and servers need a second
     person, who approves. It does not send anything, nor undo what was cancelled."""
-    who = _checked(scope, reason, by)
-    with _client(bootstrap, prefix, config) as client:
+    from knightwatch.sign_on import connect, sign_on
+
+    loaded = _checked(scope, reason, load(config, bootstrap=bootstrap, prefix=prefix))
+    who = sign_on(loaded, key, by)
+    with connect(loaded, who) as client:
         _must_be_halted(client, scope)
         started = time.time_ns()
-        command = client.say("resume", scope, reason, who)
+        command = client.say("resume", scope, reason, who.name, emergency=break_glass)
         record = _await(client, command, ("RESUMING", "ACTIVE"), timeout)
         found = _effect(client, scope, command, record, started, 0.0)
     _finish(found, as_json, f"{scope} was not reopened within {timeout:g} s")
@@ -96,6 +115,7 @@ def approve(
     request: Annotated[str, typer.Argument(help="The scope whose resume you agree to, or the id of the request.")],
     reason: Reason,
     by: By = "",
+    key: Key = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
     config: Config = None,
@@ -103,14 +123,18 @@ def approve(
     as_json: Json = False,
 ) -> None:
     """Agree, as a second person, to a resume that was asked for."""
-    with _client(bootstrap, prefix, config) as client:
+    from knightwatch.sign_on import connect, sign_on
+
+    loaded = load(config, bootstrap=bootstrap, prefix=prefix)
+    who = sign_on(loaded, key, by)
+    with connect(loaded, who) as client:
         asked = client.commands.get(request) or client.open_request(request)
         if asked is None or asked.verb != "resume":
             _fail(f"there is no resume to approve under {request!r}; 'knightwatch status' lists those that are open")
-        who = _checked(asked.scope, reason, by)
+        _checked(asked.scope, reason, loaded)
         _must_be_halted(client, asked.scope)
         started = time.time_ns()
-        command = client.say("approve", asked.scope, reason, who, approves=asked.command_id)
+        command = client.say("approve", asked.scope, reason, who.name, approves=asked.command_id)
         record = _await(client, command, ("RESUMING", "ACTIVE"), timeout)
         found = _effect(client, asked.scope, command, record, started, 0.0)
     _finish(found, as_json, f"{asked.scope} was not reopened within {timeout:g} s")
@@ -120,6 +144,7 @@ def drill(
     scope: Scope,
     reason: Reason = "drill",
     by: By = "",
+    key: Key = None,
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
     config: Config = None,
@@ -130,13 +155,16 @@ def drill(
 
     The halt is real: orders are blocked and cancelled, and it stays until it is resumed.
     """
-    who = _checked(scope, reason, by)
-    with _client(bootstrap, prefix, config) as client:
+    from knightwatch.sign_on import connect, sign_on
+
+    loaded = _checked(scope, reason, load(config, bootstrap=bootstrap, prefix=prefix))
+    who = sign_on(loaded, key, by)
+    with connect(loaded, who) as client:
         stands = client.record(scope)
         if stands is not None and stands.state in ("HALTING", "HALTED"):
             _fail(f"{scope} is {stands.state} (halt {stands.halt_id}): a drill needs a scope that is not halted")
         started = time.time_ns()
-        command = client.say("drill", scope, reason, who)
+        command = client.say("drill", scope, reason, who.name)
         record = _await(client, command, ("HALTING", "HALTED"), timeout)
         found = _effect(client, scope, command, record, started, timeout)
     _finish(found, as_json, f"the drill had no effect on {scope} within {timeout:g} s")
@@ -145,42 +173,35 @@ def drill(
 # --- what they share --------------------------------------------------------------------------------------------------
 
 
-def _client(bootstrap: str | None, prefix: str | None, config: Path | None) -> "DeskClient":
-    from knightwatch.desk_client import DeskClient
-
-    found = load(config, bootstrap=bootstrap, prefix=prefix)
-    return DeskClient(
-        found.kafka.bootstrap,
-        found.kafka.prefix,
-        fail_closed_after_ms=found.gate.fail_closed_after_ms,
-        clock_skew_ms_max=found.gate.clock_skew_ms_max,
-        kafka=kafka_options(found),
-    )
-
-
 def _fail(message: str) -> NoReturn:
     typer.echo(f"knightwatch: {message}", err=True)
     raise typer.Exit(1)
 
 
-def _checked(scope: str, reason: str, by: str) -> str:
-    """Name of the operator, when scope, reason and name are fit to be sent. ValueError says what is not."""
+def _checked(scope: str, reason: str, loaded: "Loaded") -> "Loaded":
+    """``loaded``, when scope and reason are fit to be sent. ValueError says what is not."""
     from schemas.scopes import parse
 
     parse(scope)
     if not reason.strip():
         raise ValueError("--reason is empty; expected why, in words")
-    who = by.strip() or _login()
-    if not who:
-        raise ValueError("nobody is named as the operator; give your name with --by")
-    return who
+    return loaded
 
 
-def _login() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""
+def _must_answer(client: "DeskClient", scope: str, force: bool, as_json: bool) -> None:
+    """A halt of a server for which no gate answers is asked about first: it would halt the firm."""
+    kind, _, name = scope.partition(":")
+    if kind != "server" or force:
+        return
+    known = client.servers()
+    if known is None or name in known:
+        return
+    heard = f"heard lately: {', '.join(known)}" if known else "no router was heard lately"
+    risk = f"no gate answers for {scope} ({heard}): without an answer the desk halts the FIRM"
+    if as_json or not sys.stdin.isatty():
+        _fail(f"{risk}. Name another server, or give --force")
+    if not typer.confirm(f"{risk}. Halt it all the same?"):
+        raise typer.Exit(1)
 
 
 def _must_be_halted(client: "DeskClient", scope: str) -> None:
@@ -248,7 +269,7 @@ def _effect(
 
 
 def _finish(found: dict[str, Any], as_json: bool, otherwise: str) -> None:
-    _print(found, as_json, _effect_text)
+    _print(found, as_json, effect_text)
     if found["effective"]:
         return
     if found["desk"] == "refused":
@@ -260,24 +281,6 @@ def _finish(found: dict[str, Any], as_json: bool, otherwise: str) -> None:
 
 def _print(found: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:
     typer.echo(json.dumps(found) if as_json else text(found))
-
-
-def _effect_text(found: dict[str, Any]) -> str:
-    lines = [f"{found['scope']}: {found['state']}, epoch {found['epoch']}, halt {found['halt_id'] or '-'}"]
-    if found["text"]:
-        lines.append(f"  {found['text']}")
-    if found["already"]:
-        lines.append("  stood already; nothing new was done")
-    if found["effect_ms"] is not None:
-        lines.append(f"  effective {found['effect_ms']:.0f} ms after the command")
-    lines += [
-        f"  gate {g['server']}: {g['status']}, {g['working']} working, blocked after {g['blocked_ms']:.0f} ms"
-        + (f"; not answered: {', '.join(g['orders'])}" if g["orders"] else "")
-        for g in found["gates"]
-    ]
-    if found["desk"] == "requested":
-        lines.append(f"  waits for a second person: knightwatch approve {found['scope']} --reason ...")
-    return "\n".join(lines)
 
 
 def _status(client: "DeskClient") -> dict[str, Any]:
@@ -313,22 +316,3 @@ def _status(client: "DeskClient") -> dict[str, Any]:
         "scopes": scopes,
         "undecodable": client.state.undecodable,
     }
-
-
-def _status_text(found: dict[str, Any]) -> str:
-    desk, age = found["desk"], found["desk"]["heartbeat_age_ms"]
-    heard = "never heard" if age is None else f"last heard {age / 1e3:.1f} s ago"
-    lines = [f"desk: {'alive' if desk['alive'] else 'SILENT'}, {heard}, generation {desk['generation']}"]
-    if not found["gates"]["open"]:
-        lines.append(f"gates: CLOSED everywhere: {found['gates']['reason']}")
-    shown = [s for s in found["scopes"] if s["state"] != "ACTIVE"]
-    lines += [f"{s['scope']:20} {s['state']:9} {s['action']:17} epoch {s['epoch']:<4} {s['text']}" for s in shown]
-    lines += [
-        f"{s['scope']:20} resume asked by {s['resume_asked']['by']} ({s['resume_asked']['id']}): "
-        f"{s['resume_asked']['reason']}"
-        for s in shown
-        if s["resume_asked"]
-    ]
-    free = len(found["scopes"]) - len(shown)
-    lines.append(f"{free} scopes ACTIVE again" if free else "" if shown else "nothing is halted")
-    return "\n".join(line for line in lines if line)

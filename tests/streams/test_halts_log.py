@@ -21,4 +21,12 @@ def test_newest_by_generation_and_epoch() -> None:
     log.feed(5, HEARTBEAT_KEY.encode(), encode(Heartbeat(1, 1, 7)))
     assert {scope: (r.epoch, r.state) for scope, r in log.records.items()} == {"server:R1": (4, "HALTED")}
     assert log.generation == 7
-    assert log.undecodable == [4]
+    assert list(log.undecodable) == ["server:R1", "server:R2"], "an epoch that goes back closes the gates too"
+
+
+def test_a_desk_starts_from_what_the_gates_believe() -> None:
+    """An opening that names nobody is newer, and opens no gate: so no desk may take it for the state of the scope."""
+    log = HaltsLog()
+    log.feed(0, b"server:R1", halt(4, "HALTED", 2))
+    log.feed(1, b"server:R1", halt(5, "ACTIVE", 2).replace(b'"by":"desk"', b'"by":""'))
+    assert (log.records["server:R1"].epoch, log.records["server:R1"].state) == (4, "HALTED")
