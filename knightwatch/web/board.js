@@ -52,7 +52,7 @@ export default {
         <span class="who" data-block="who"></span>
         <button class="halt small" data-verb="halt" data-scope="firm" data-halt="" data-epoch="0" aria-keyshortcuts="F">Halt the firm …<kbd>F</kbd></button>
       </header>
-      <div class="banner" data-banner hidden><b role="alert" data-banner-title></b><span data-banner-text></span></div>
+      <div class="banner" data-banner hidden><b role="alert" data-banner-title></b><span data-banner-text></span><a href="/runbook#desk-silent" target="_blank">What to do</a></div>
       <main>
         <section id="detail" class="detail" data-block="detail" aria-label="The scope shown" tabindex="-1"></section>
         <aside class="side">

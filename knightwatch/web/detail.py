@@ -13,6 +13,8 @@ TWO_PEOPLE: Final = ("firm", "server")
 BAR_ROOM: Final = 1.25
 """A bar ends at so many times the larger of value and limit."""
 ALSO_SHOWN: Final = 4
+GATES_LISTED: Final = 6
+"""With more gates than that, only those that have not confirmed are listed."""
 
 
 def card(picture: Picture, name: str) -> str:
@@ -103,9 +105,8 @@ def _since(scope: Scope, record: HaltRecord) -> str:
     by = "" if record.by == "desk" else f" · by {escape(record.by)}"
     action = record.action.replace("_", " ")
     kind = f" · {action}" if latched(record) else ""
-    return (
-        f"{MEANS[record.state]} · {when(scope.ordered_ts or record.ts_decided, 'for')}{kind}{by} · epoch {record.epoch}"
-    )
+    cut = f" and {number(record.orders_per_s_max)} orders/s" if record.orders_per_s_max else ""
+    return f"{MEANS[record.state]}{cut} · {when(scope.since_ts, 'for')}{kind}{by} · epoch {record.epoch}"
 
 
 # --- what to do -----------------------------------------------------------------------------------------------------
@@ -198,11 +199,11 @@ def _result(loss_usd: float) -> str:
 
 
 def _money(scope: Scope, record: HaltRecord) -> str:
-    money, confirmed = record.money, record.state == "HALTED"
+    money, confirmed = record.money, record.state in ("HALTED", "RESUMING")
     per_s = f"{usd(money.loss_usd_per_s)}/s" if money.loss_usd_per_s >= 0.5 else "not losing"
     label = "Was losing, when stopped" if confirmed else "Each second of waiting costs"
     waiting = ""
-    if not confirmed and record.state != "RESUMING" and money.loss_usd_per_s >= 0.5:
+    if not confirmed and money.loss_usd_per_s >= 0.5:
         waiting = (
             f'<small>since then about USD <span data-cost="{money.loss_usd_per_s:.2f}" '
             f'data-since="{record.ts_decided // MS_NS}"></span></small>'
@@ -229,10 +230,24 @@ def _gates(scope: Scope, record: HaltRecord) -> str:
         f'<ol class="reach"><li class="yes"><b>■ Dispatched</b><span>{ordered}</span></li>'
         f"{_reach('Acknowledged', said, n)}{_reach('Effective', done, n)}</ol>"
     )
-    rows = "".join(_gate(g, scope.ordered_ts) for g in gates)
+    loose = [g for g in gates if g.status != "confirmed" or g.distrusted or g.orders]
+    listed = gates if n <= GATES_LISTED else loose[:GATES_LISTED]
+    rows = "".join(_gate(g, scope.ordered_ts) for g in listed)
     head = "<tr><th>Gate</th><th>Says</th><th>Blocked after</th><th>Confirmed after</th><th>Working</th></tr>"
-    table = f"<table>{head}{rows}</table>" if rows else "<p>No gate has shown itself for this halt.</p>"
+    table = f"<table>{head}{rows}</table>" if rows else ""
+    if not gates:
+        table = "<p>No gate has shown itself for this halt.</p>"
+    elif len(listed) < n:
+        table += _rest([g for g in gates if g not in listed], scope.ordered_ts)
     return f'<section class="gates"><h2>Did the gates obey</h2>{reach}{table}</section>'
+
+
+def _rest(gates: list[GateLine], ordered_ts: int) -> str:
+    """The gates that are not listed: none of them needs anybody, or there are too many to name."""
+    slowest = after(max(g.confirmed_ts for g in gates), ordered_ts)
+    done = sum(g.status == "confirmed" for g in gates)
+    more = f", {len(gates) - done} more have not" if done < len(gates) else ""
+    return f"<p class='rest'>{done} others confirmed, the slowest after {slowest}{more}.</p>"
 
 
 def _reach(word: str, count: int, n: int) -> str:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import markdown2
 import msgspec
+import nicegui
 
 from knightwatch.web import detail, lists
 from knightwatch.web.story import Picture
@@ -15,6 +16,7 @@ from schemas.units import MS_NS
 
 _HEADING: Final = re.compile(r"<h([1-6])(?:[^>]*)>(.*?)</h\1>", re.S)
 _TAGS: Final = re.compile(r"<[^>]+>")
+FONTS: Final = f'<link rel="stylesheet" href="/_nicegui/{nicegui.__version__}/static/fonts.css">'
 _NOT_SLUG: Final = re.compile(r"[^\w\- ]")
 
 
@@ -30,6 +32,7 @@ def slug(heading: str) -> str:
 def runbook_html(text: str) -> str:
     """Markdown as a page of its own; every heading has its anchor."""
     body = str(markdown2.markdown(text, extras=["fenced-code-blocks", "tables"], safe_mode="escape"))
+    body = body.replace("\n<strong>", "<br>\n<strong>")  # Means, Look, Do: each on a line of its own, as in the file
     body = _HEADING.sub(lambda m: f'<h{m[1]} id="{slug(m[2])}">{m[2]}</h{m[1]}>', body)
     return document("Runbook", f'<div class="prose">{body}</div>')
 
@@ -97,6 +100,6 @@ def document(title: str, body: str) -> str:
     """A page in the desk's look, without scripts. title, body: HTML."""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<title>{title} – Knightwatch</title><link rel="stylesheet" href="/look/desk.css"></head>'
+        f'<title>{title} – Knightwatch</title>{FONTS}<link rel="stylesheet" href="/look/desk.css"></head>'
         f'<body class="kwpage"><div class="kw paper"><h1>{title}</h1>{body}</div></body></html>'
     )

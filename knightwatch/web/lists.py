@@ -20,7 +20,7 @@ def _row(scope: Scope) -> str:
     record, state, name = scope.record, scope.state, escape(scope.name)
     told = ""
     if record is not None and state != "ACTIVE":
-        told = when(scope.ordered_ts or record.ts_decided, "for")
+        told = when(scope.since_ts, "for")
         if record.money.loss_usd >= 0.5:
             told += f" · {usd(record.money.loss_usd)}"
         if scope.request:

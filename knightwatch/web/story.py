@@ -69,6 +69,14 @@ class Scope:
         return self.record.state if self.record else "ACTIVE"
 
     @property
+    def since_ts(self) -> int:
+        """Since when it is so (ns UTC): for a halt, since the block was ordered. 0: not known."""
+        if self.record is None:
+            return 0
+        closed = self.record.state in ("HALTING", "HALTED")
+        return (self.ordered_ts if closed else 0) or self.record.ts_decided
+
+    @property
     def rank(self) -> tuple[int, bool, int]:
         """How urgent it is: what blocks most, the firm before others, the newest. Larger is more urgent."""
         if self.record is None:
