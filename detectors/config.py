@@ -1,6 +1,6 @@
 """Parameters of stage 1, with units in the names. Every one has a default that config/default.toml repeats."""
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 
 class ConservationConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,16 +27,16 @@ class RateConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Rate ratios against which the banks of CUSUMs are set."""
     prior_per_s: float = 200.0
     """Upper bound of a server's normal rate until the baseline is warm, and the least it can become."""
-    prior_strategy_per_s: float = 100.0
+    prior_strategy_per_s: float = 60.0
     """The same for one strategy on a server."""
-    prior_symbol_per_s: float = 50.0
+    prior_symbol_per_s: float = 30.0
     """The same for one symbol on a server."""
     headroom: float = 4.0
     """Upper bound of the normal rate as a multiple of the learned mean."""
-    dispersion_min: float = 150.0
+    dispersion_min: float = 100.0
     """Least variance-to-mean ratio assumed: real flow comes in clusters (sweeps, auctions)."""
-    dispersion_strategy: float = 50.0
-    dispersion_symbol: float = 20.0
+    dispersion_strategy: float = 20.0
+    dispersion_symbol: float = 24.0
     quiet_s: float = 5.0
     bound_halt: float = 64.0
     """Score, in limits, beyond which this detector halts alone."""
@@ -125,6 +125,51 @@ class MalformedConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Score, in limits, beyond which this detector halts alone."""
 
 
+class AccountLimits(Struct, frozen=True, forbid_unknown_fields=True):
+    """What one server may do in one account."""
+
+    gross_usd: float
+    """Sum over symbols of the larger of what is held or working on either side."""
+    net_usd: float
+    order_usd: float
+    """One order or replace."""
+    order_qty: int
+
+
+class SymbolLimits(Struct, frozen=True, forbid_unknown_fields=True):
+    """What one account on one server may do in one symbol: scale it to the instrument."""
+
+    gross_usd: float
+    order_qty: int
+
+
+def _account_limits() -> dict[str, AccountLimits]:
+    return {
+        "*": AccountLimits(gross_usd=1e9, net_usd=1e9, order_usd=5e6, order_qty=200_000),
+        "ERROR": AccountLimits(gross_usd=2e6, net_usd=2e6, order_usd=1e6, order_qty=50_000),
+    }
+
+
+def _symbol_limits() -> dict[str, SymbolLimits]:
+    return {"*": SymbolLimits(gross_usd=5e8, order_qty=200_000)}
+
+
+class ExposureConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Positions and working orders against limits. See ``detectors/exposure.py``."""
+
+    accounts: dict[str, AccountLimits] = field(default_factory=_account_limits)
+    """By account; ``*`` for those not named. Without ``*`` they may not trade. Replaces the defaults as a whole."""
+    symbols: dict[str, SymbolLimits] = field(default_factory=_symbol_limits)
+    """By symbol, for each account; ``*`` for those not named."""
+    server_gross_usd: float = 5e9
+    server_net_usd: float = 5e9
+    pairs_max: int = 65_536
+    """Pairs of account and symbol remembered; at least 8192."""
+    accounts_max: int = 8_192
+    """At least 8192."""
+    quiet_s: float = 5.0
+
+
 class NoveltyConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Rows unlike any before. See ``detectors/novelty.py``."""
 
@@ -155,4 +200,5 @@ class Stage1Config(Struct, frozen=True, forbid_unknown_fields=True):
     crossing: CrossingConfig = CrossingConfig()
     repetition: RepetitionConfig = RepetitionConfig()
     malformed: MalformedConfig = MalformedConfig()
+    exposure: ExposureConfig = ExposureConfig()
     novelty: NoveltyConfig = NoveltyConfig()
