@@ -1,4 +1,4 @@
-"""``knightwatch status | halt | resume | approve | drill``: the operator's desk.
+"""``knightwatch status | halt | resume | approve``: the operator's desk.
 
 Each command says what it did only after it has seen the effect on ``halts``; if there is none in time, the exit code is
 not 0 and the message says what to do.
@@ -36,7 +36,7 @@ GATES_S: Final = 2.0
 
 def register(app: typer.Typer) -> None:
     """Add the operator's commands."""
-    for command in (status, halt, resume, approve, drill):
+    for command in (status, halt, resume, approve):
         app.command(command.__name__)(command)
 
 
@@ -138,36 +138,6 @@ def approve(
         record = _await(client, command, ("RESUMING", "ACTIVE"), timeout)
         found = _effect(client, asked.scope, command, record, started, 0.0)
     _finish(found, as_json, f"{asked.scope} was not reopened within {timeout:g} s")
-
-
-def drill(
-    scope: Scope,
-    reason: Reason = "drill",
-    by: By = "",
-    key: Key = None,
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
-    config: Config = None,
-    timeout: Timeout = WAIT_S,
-    as_json: Json = False,
-) -> None:
-    """Halt SCOPE as an exercise, and measure: command to halt, to every gate blocked, to nothing working.
-
-    The halt is real: orders are blocked and cancelled, and it stays until it is resumed.
-    """
-    from knightwatch.sign_on import connect, sign_on
-
-    loaded = _checked(scope, reason, load(config, bootstrap=bootstrap, prefix=prefix))
-    who = sign_on(loaded, key, by)
-    with connect(loaded, who) as client:
-        stands = client.record(scope)
-        if stands is not None and stands.state in ("HALTING", "HALTED"):
-            _fail(f"{scope} is {stands.state} (halt {stands.halt_id}): a drill needs a scope that is not halted")
-        started = time.time_ns()
-        command = client.say("drill", scope, reason, who.name)
-        record = _await(client, command, ("HALTING", "HALTED"), timeout)
-        found = _effect(client, scope, command, record, started, timeout)
-    _finish(found, as_json, f"the drill had no effect on {scope} within {timeout:g} s")
 
 
 # --- what they share --------------------------------------------------------------------------------------------------
@@ -284,10 +254,14 @@ def _print(found: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]]
 
 
 def _status(client: "DeskClient") -> dict[str, Any]:
+    from schemas.scopes import CANARY
+
     age, alive = client.heartbeat_age_ms(), client.desk_alive()
     reason = client.state.closed_reason() or ("" if alive else "no fresh heartbeat of the desk")
     scopes = []
     for record in sorted(client.state.records.values(), key=lambda r: (r.state == "ACTIVE", r.scope)):
+        if record.scope == CANARY:
+            continue
         asked = client.open_request(record.scope)
         scopes.append(
             {
