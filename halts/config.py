@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from detectors.config import Stage1Config
+from detectors.fleet.config import FleetConfig
 from halts.config_keys import flatten, unknown_key, value_at, words_at
 from halts.gate_trust import Trust
 from halts.keys import Operator, Ring, release_problem
@@ -38,25 +39,34 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     """Evidence that counts as one: two families of one group never halt by agreeing. Empty: the family's own name."""
     flow: bool = False
     """Its updates mean new orders, so that updates after a block show that the block does not hold."""
+    common: bool = False
+    """A move of the whole fleet (an auction, news) explains it: while all servers move as one, and this one is not
+    unlike its peers, its score neither warns nor agrees with others, for at most ``common_hold_ms``; beyond its
+    ``bound_halt`` it always counts."""
 
 
 def default_rules() -> dict[str, Rule]:
-    """Rules by family. Rate, novelty, divergence, breadth and participation all rise with the mere volume of orders
-    (news, an auction, a failover), so they are one group: two of them agreeing says no more than one."""
+    """Rules by family, or by detector. Rate, novelty, divergence in rate, breadth and participation all rise with the
+    mere volume of orders (news, an auction, a failover), so they are one group: two of them agreeing says no more than
+    one. What parents do not explain (fan-out) is evidence of its own."""
     return {
         "conservation": Rule(group="parents", flow=True),
-        "rate": Rule(group="volume", flow=True),
-        "novelty": Rule(group="volume"),
+        "rate": Rule(group="volume", flow=True, common=True),
+        "novelty": Rule(group="volume", common=True),
         "divergence": Rule(group="volume"),
+        "divergence_fan_out": Rule(group="parents"),
+        "divergence_rejects": Rule(group="malformed"),
+        "divergence_crossing": Rule(group="spread"),
         "breadth": Rule(group="volume"),
         "participation": Rule(group="volume"),
-        "crossing": Rule(group="spread", flow=True),
+        "crossing": Rule(group="spread", flow=True, common=True),
         "repetition": Rule(group="repetition", flow=True),
         "malformed": Rule(group="malformed", flow=True),
         "exposure": Rule(group="position"),
         "limits": Rule(group="position"),
         "drift": Rule(group="software"),
         "silence": Rule(group="health", hard="warn", statistical="warn"),
+        "silence_blind": Rule(group="health", hard="warn", statistical="halt"),
     }
 
 
@@ -97,6 +107,8 @@ class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """They agree only if each was last seen beyond its bound within this of the newest. Event time."""
     confirm_ms: Ms = 200
     """A statistical halt that rests on a single input waits for a second one, at most this long. Desk time."""
+    common_hold_ms: Ms = 60_000
+    """What a move of the whole fleet explains is put off by at most this; then it counts as ever. Desk time."""
     warn_quiet_ms: Ms = 30_000
     """Desk time without a breach after which WARNED returns to ACTIVE."""
     open_stale_ms: Ms = 600_000
@@ -141,6 +153,7 @@ class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
     nodes_max: Count = 256
     commands_max: Count = 1_024
     """Command ids remembered, so that a repeated command does nothing."""
+    fleet: FleetConfig = FleetConfig()
     rules: dict[str, Rule] = field(default_factory=default_rules)
     """By family or, first looked up, by detector. What is not listed follows ``Rule()``."""
 

@@ -1,6 +1,6 @@
 """What is open now: breaches by scope, holds that wait for a second input, and the marks by which repeats are known."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -33,6 +33,7 @@ class OpensState(Struct, frozen=True):
     opens: tuple[Open, ...]
     holds: dict[str, int]
     marks: tuple[Mark, ...]
+    put_off: dict[str, int] = {}
 
 
 class Opens:
@@ -45,19 +46,20 @@ class Opens:
         self._config = config
         self._by_scope: dict[str, dict[tuple[str, str], Open]] = {}
         self._holds: dict[str, int] = {}
+        self._put_off: dict[str, int] = {}
         self._marks: dict[MarkKey, Mark] = {}
         self._count = 0
         if state is not None:
             for o in state.opens:
                 self._by_scope.setdefault(o.scope, {})[(o.detector, o.server)] = o
             self._count = len(state.opens)
-            self._holds = dict(state.holds)
+            self._holds, self._put_off = dict(state.holds), dict(state.put_off)
             self._marks = {mark.key: mark for mark in state.marks}
 
     def state(self) -> OpensState:
         """Plain data from which ``Opens(config, state)`` goes on identically."""
         opens = tuple(o for scope in self._by_scope.values() for o in scope.values())
-        return OpensState(opens, dict(self._holds), tuple(self._marks.values()))
+        return OpensState(opens, dict(self._holds), tuple(self._marks.values()), dict(self._put_off))
 
     def is_repeat(self, breach: Breach) -> bool:
         """Was this verdict (by detector and source) taken in before? If not it is marked as taken in.
@@ -83,8 +85,9 @@ class Opens:
         self._marks[key] = Mark(key, source.offset, source.item, breach.ts, states)
         return False
 
-    def take(self, breach: Breach, at: int) -> Judgement | None:
-        """The scope's judgement after ``breach``; None if it closed and nothing is left open that could halt."""
+    def take(self, breach: Breach, at: int, explained: Collection[str] = ()) -> Judgement | None:
+        """The scope's judgement after ``breach``; None if it closed and nothing is left open that could halt.
+        explained: as ``judge`` wants it."""
         scope = self._by_scope.setdefault(breach.scope, {})
         key = (breach.detector, breach.server)
         if breach.state == "close":
@@ -96,25 +99,30 @@ class Opens:
                 scope = self._by_scope.setdefault(breach.scope, scope)
                 self._count += 1
             scope[key] = observed(scope.get(key), breach, at)
-        return self._judge(breach.scope, at, breach.ts, halts=breach.state != "close")
+        return self._judge(breach.scope, at, breach.ts, breach.state != "close", explained)
 
-    def _judge(self, scope: str, at: int, ts: int | None, halts: bool) -> Judgement | None:
+    def _judge(self, scope: str, at: int, ts: int | None, halts: bool, explained: Collection[str]) -> Judgement | None:
         opens = self._by_scope.get(scope)
         if not opens:
             self._by_scope.pop(scope, None)
             self._holds.pop(scope, None)
+            self._put_off.pop(scope, None)
             return None
-        judgement = judge(self._config, tuple(opens.values()), at, ts)
+        judgement = judge(self._config, tuple(opens.values()), at, ts, explained)
+        self._put_off.pop(scope, None)
+        if judgement.again_at:
+            self._put_off[scope] = judgement.again_at
         if judgement.level == "hold":
             self._holds[scope] = judgement.hold_until
         elif halts:
             self._holds.pop(scope, None)
         return judgement if halts else None
 
-    def due(self, at: int) -> Iterable[Judgement]:
-        """Judgements of the scopes whose hold has run out at desk time ``at``, in order of scope."""
-        for scope in sorted(s for s, until in self._holds.items() if at >= until):
-            judgement = self._judge(scope, at, None, halts=True)
+    def due(self, at: int, explained: Collection[str] = ()) -> Iterable[Judgement]:
+        """Judgements of the scopes whose hold, or what was put off, has run out at desk time ``at``, in order."""
+        waits = (*self._holds.items(), *self._put_off.items())
+        for scope in sorted({s for s, until in waits if at >= until}):
+            judgement = self._judge(scope, at, None, True, explained)
             if judgement is not None:
                 yield judgement
 
@@ -153,6 +161,7 @@ class Opens:
         else:
             self._by_scope.pop(scope, None)
             self._holds.pop(scope, None)
+            self._put_off.pop(scope, None)
 
     def _make_room(self) -> None:
         if self._count < self._config.opens_max:

@@ -2,15 +2,16 @@
 
 Hard invariants halt alone and at once. Statistical scores warn alone; they halt when enough independent groups are open
 at once, or one is beyond its stated ``bound_halt``. A statistical halt that rests on a single input waits for a second
-input, but never longer than ``confirm_ms``: one bad tick does not halt, and nothing is put off without bound.
+input, but never longer than ``confirm_ms``: one bad tick does not halt, and nothing is put off without bound. What a
+move of the whole fleet explains (``Rule.common``) is put off likewise, by at most ``common_hold_ms``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from math import isfinite
 from sys import float_info
 from typing import Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from halts.config import DeskConfig, Rule
 from schemas.records import Breach, Cause, FirstEvent, Money, Source
@@ -53,7 +54,8 @@ class Open(Struct, frozen=True):
 
 
 class Judgement(Struct, frozen=True):
-    """What follows for a scope. ``causes`` are those that made it; ``hold_until`` is desk time (level ``hold``).
+    """What follows for a scope. ``causes`` are those that made it; ``hold_until`` is desk time (level ``hold``), and so
+    is ``again_at``, when what is put off must be judged again (0: nothing is).
     ``flow``: the causes mean new orders. ``server``: where the flow comes from. ``seen``: inputs behind it (up to 2).
     ``ts_decided``: event time of the input that decided it (or that, plus ``confirm_ms``, when a hold ran out).
     """
@@ -68,6 +70,7 @@ class Judgement(Struct, frozen=True):
     flow: bool = False
     seen: int = 2
     hold_until: int = 0
+    again_at: int = 0
 
 
 def cause_of(
@@ -113,13 +116,33 @@ def observed(before: Open | None, breach: Breach, at: int) -> Open:
     )
 
 
-def judge(config: DeskConfig, opens: Sequence[Open], at: int, ts: int | None) -> Judgement:
+def judge(
+    config: DeskConfig, opens: Sequence[Open], at: int, ts: int | None, explained: Collection[str] = ()
+) -> Judgement:
     """What the breaches open on one scope mean at desk time ``at``.
 
     opens: in the order in which they opened, at least one. ts: event time of the breach just taken in; None when a
-    tick asks because a hold may have run out.
+    tick asks because a hold may have run out. explained: servers of which a move of the whole fleet explains what is
+    ``common``.
     """
-    rules = [(o, config.rule(o.detector, o.family)) for o in opens]
+    every = [(o, config.rule(o.detector, o.family)) for o in opens]
+    put_off = [o for o, rule in every if _is_explained(config, o, rule, at, explained)]
+    if not put_off:
+        return _judge(config, every, at, ts)
+    left = [(o, rule) for o, rule in every if o not in put_off]
+    again_at = min(o.opened_at for o in put_off) + config.common_hold_ms * MS_NS
+    judgement = _judge(config, left, at, ts) if left else Judgement(put_off[0].scope, "none")
+    return structs.replace(judgement, again_at=again_at)
+
+
+def _is_explained(config: DeskConfig, o: Open, rule: Rule, at: int, explained: Collection[str]) -> bool:
+    """Is it put off because the whole fleet moves?"""
+    if o.hard or not rule.common or o.server not in explained or o.beyond_at >= 0:
+        return False
+    return at - o.opened_at < config.common_hold_ms * MS_NS
+
+
+def _judge(config: DeskConfig, rules: Sequence[tuple[Open, Rule]], at: int, ts: int | None) -> Judgement:
     if halting := [o for o, rule in rules if o.hard and rule.hard == "halt"]:
         return _judgement(config, "halt", halting, rules, ts)
     due: list[int] = []

@@ -35,7 +35,7 @@ def test_empty_text_is_the_default() -> None:
 
 def test_rules_merge_one_by_one() -> None:
     config = parse('[desk.rules.rate]\nstatistical = "halt"\n[desk.rules.rate_ms]\ngroup = "fast"\n', "x").desk
-    assert config.rule("cusum", "rate") == Rule(statistical="halt", group="volume", flow=True)
+    assert config.rule("cusum", "rate") == Rule(statistical="halt", group="volume", flow=True, common=True)
     assert config.rule("rate_ms", "rate").group == "fast", "a rule for a detector goes before that of its family"
     assert config.rule("x", "crossing") == DeskConfig().rule("x", "crossing")
     assert config.rule("x", "not listed") == Rule()
