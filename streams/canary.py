@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from halts.gate import HaltGate
+from halts.gate_trust import Trust
 from schemas.scopes import CANARY_SERVER
 
 FIRST_S: Final = 2.0
@@ -17,7 +18,8 @@ FIRST_S: Final = 2.0
 
 
 class Canary:
-    """The canary's gate and its clock. interval_ms: between two probes. kafka: further options of kafka-python."""
+    """The canary's gate and its clock. interval_ms: between two probes. kafka: further options of kafka-python.
+    trust: whose records count, as for any gate."""
 
     def __init__(
         self,
@@ -27,13 +29,14 @@ class Canary:
         prefix: str = "",
         fail_closed_after_ms: int = 2_000,
         kafka: Mapping[str, Any] | None = None,
+        trust: Trust | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._interval_s, self._clock = interval_ms / 1000, clock
         self._next_at = clock() + min(FIRST_S, self._interval_s)
         self._gate = HaltGate(
             bootstrap, server=CANARY_SERVER, cancel_all=lambda _: 0, working=lambda _: 0, prefix=prefix,
-            fail_closed_after_ms=fail_closed_after_ms, kafka=kafka,
+            fail_closed_after_ms=fail_closed_after_ms, kafka=kafka, trust=trust,
         )  # fmt: skip
 
     def start(self) -> None:

@@ -247,7 +247,7 @@ class DeskHolder:
         if interval_ms:
             self._canary = Canary(
                 settings.bootstrap, interval_ms, prefix=settings.prefix, kafka=settings.kafka,
-                fail_closed_after_ms=settings.config.gate.fail_closed_after_ms,
+                fail_closed_after_ms=settings.config.gate.fail_closed_after_ms, trust=self._factory.trust,
             )  # fmt: skip
             self._canary.start()
         due = self._canary.due if self._canary is not None else lambda: False
