@@ -11,7 +11,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from knightwatch import jars
 from knightwatch.broker_host import (
@@ -41,6 +41,9 @@ from knightwatch.broker_properties import (
 )
 from knightwatch.process import Child
 
+if TYPE_CHECKING:
+    from knightwatch.broker_security import BrokerSecurity
+
 _TAIL_LINES: Final = 15
 _PORT_ATTEMPTS: Final = 3
 _STOP_GRACE_S: Final = 10.0
@@ -60,6 +63,7 @@ class EmbeddedKafka:
     - ``format_arguments``: more arguments for Kafka's ``StorageTool format`` on first use (``--add-scram ...``).
     - ``java_options``: more flags of the JVM (``-Djava.security.auth.login.config=...``).
     - ``client``: how a kafka-python admin client must connect (security_protocol, ...) to see that it is ready.
+    - ``security``: TLS, users and the authorizer (``knightwatch.broker_security``); it sets what ``client`` says.
 
     Raises BrokerError, and knightwatch.jars.JarError when the jars cannot be had.
     """
@@ -76,6 +80,7 @@ class EmbeddedKafka:
         format_arguments: Sequence[str] = (),
         java_options: Sequence[str] = (),
         client: Mapping[str, Any] | None = None,
+        security: "BrokerSecurity | None" = None,
     ) -> None:
         if not 0 <= port <= 65535:
             raise BrokerError(f"port {port} is not a TCP port; expected 1 to 65535, or 0 for any free one")
@@ -88,6 +93,7 @@ class EmbeddedKafka:
         self._format_arguments = list(format_arguments)
         self._java_options = list(java_options)
         self._client = dict(client or {})
+        self.security = security
         self._data: Path | None = None
         self._lock: IO[str] | None = None
         self._child: Child | None = None
@@ -142,11 +148,17 @@ class EmbeddedKafka:
         if chosen:
             check_port_free(chosen)
         self._open_data()
+        if self.security is not None:
+            self.security.prepare(self.data)
+            self._extra = {**self.security.properties(), **self._extra}
+            self._client = {**self.security.admin_options(), **self._client}
         base = [str(java), "-cp", ":".join(map(str, class_path))]
         self._format(base)
         for attempt in range(_PORT_ATTEMPTS):
             try:
                 self._launch(base, chosen)
+                if self.security is not None:
+                    self.security.create_users(self.bootstrap)
                 return
             except PortTaken:
                 # a free port may be gone by the time the broker binds it; one that was asked for cannot be swapped
@@ -223,7 +235,7 @@ class EmbeddedKafka:
         part = self.data / "log.part"
         shutil.rmtree(part, ignore_errors=True)
         settings = self.data / "format.properties"
-        settings.write_text(server_properties(1, 2, part, self._extra))
+        _write_private(settings, server_properties(1, 2, part, self._extra))
         tool = [
             "kafka.tools.StorageTool",
             "format",
@@ -250,7 +262,7 @@ class EmbeddedKafka:
             if (self.data / name).is_file():
                 (self.data / name).replace(self.data / f"{name}.previous")
         settings, log4j = self.data / "server.properties", self.data / "log4j2.properties"
-        settings.write_text(server_properties(self.port, controller_port, self.data / "log", self._extra))
+        _write_private(settings, server_properties(self.port, controller_port, self.data / "log", self._extra))
         log4j.write_text(LOG4J)
         flags = [
             *jvm_flags(self.heap_mb),
@@ -322,6 +334,13 @@ class EmbeddedKafka:
             return repr(error)
         finally:
             admin.close()
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Server properties may hold a password."""
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text)
 
 
 def _discard(folder: Path, children: list[Child]) -> None:

@@ -134,6 +134,7 @@ GRANTS: Final = (
     Grant("router", "Read", (HALTS,), "its gate obeys them"),
     Grant("worker", "Read", (*ALL, *INTERNAL), "inputs, and its own outputs when it takes over"),
     Grant("worker", "Write", (VERDICTS, HALTS, AUDIT, DEAD_LETTERS, SNAPSHOTS), "stage 1 and the desk"),
+    Grant("worker", "Write", (ACKS,), "the gate of its canary answers"),
     Grant("worker", "DescribeConfigs", (*ALL, *INTERNAL), "verifies the topics when it starts"),
     Grant("operator", "Write", (COMMANDS,), "halt, resume, approve, drill"),
     Grant("operator", "Read", (HALTS, ACKS, COMMANDS, AUDIT), "status, and what came of a command"),

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import AuthorizationError, KafkaError, TopicAlreadyExistsError
 
 from halts.config import KafkaConfig
 from schemas.topics import ALL, INTERNAL, Topic, partition_count, topic_name
@@ -44,7 +44,7 @@ def create_topics(config: KafkaConfig, timeout_s: float = 30.0, kafka: Options =
         created = _create_missing(admin, config, timeout_s)
         fatal = [d for d in _differences(admin, config) if d.what == "partitions"]
     except KafkaError as error:
-        raise TopicsError(f"Kafka at {config.bootstrap} refused: {type(error).__name__}: {error}") from error
+        raise TopicsError(refusal(config.bootstrap, error)) from error
     finally:
         admin.close()
     if fatal:
@@ -58,9 +58,19 @@ def verify_topics(config: KafkaConfig, timeout_s: float = 10.0, kafka: Options =
     try:
         return _differences(admin, config)
     except KafkaError as error:
-        raise TopicsError(f"Kafka at {config.bootstrap} refused: {type(error).__name__}: {error}") from error
+        raise TopicsError(refusal(config.bootstrap, error)) from error
     finally:
         admin.close()
+
+
+def refusal(bootstrap: str, error: KafkaError) -> str:
+    """What to tell a person of an error that the broker answered."""
+    if isinstance(error, AuthorizationError):
+        return (
+            f"Kafka at {bootstrap} refused: {type(error).__name__}; making topics and permissions is the "
+            "administrator's: connect as one of its super.users ([kafka.security]), and run `knightwatch topics --acls`"
+        )
+    return f"Kafka at {bootstrap} refused: {type(error).__name__}: {error}"
 
 
 def connect(bootstrap: str, timeout_s: float, kafka: Options = None) -> KafkaAdminClient:
