@@ -371,6 +371,7 @@ class Desk:
             "audit_records": self._chain.n,
             **overview.view(self._ledger),
             "open_breaches": self._opens.listed(),
+            "fleet": self._fleet.ratios(),
         }
 
 

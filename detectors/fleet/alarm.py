@@ -22,10 +22,13 @@ class Alarm(Struct):
     told_at: int = 0
     first: FirstEvent | None = None
     began_at: int = 0
+    ratio: float = 0.0
+    """Score / limit when last judged, for people to see."""
 
     def step(self, score: float, limit: float, now: int, quiet_ns: int, newest: FirstEvent) -> Edge | None:
         """What the score at desk time ``now`` (ns) does. Opens at the limit, is told when it doubled once more over it,
         and closes after ``quiet_ns`` below."""
+        self.ratio = round(score / limit, 4) if limit > 0 else 0.0
         if not self.open:
             if score <= 0.0:
                 self.first = None

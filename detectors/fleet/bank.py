@@ -63,6 +63,14 @@ class Fleet:
             return frozenset()
         return frozenset(name for name in self.roster.servers if not self._divergence.unlike(name))
 
+    def ratios(self) -> dict[str, float]:
+        """Score / limit of each detector, of the server nearest to its bound: 1 is the bound."""
+        found = {name: 0.0 for detector in self.detectors for name in detector.names}
+        for detector in self.detectors:
+            for name, alarm in detector.alarms():
+                found[name] = max(found[name], alarm.ratio)
+        return found
+
     def snapshot(self) -> dict[str, Any]:
         """Everything as plain data."""
         states = {type(d).__name__: d.state() for d in self.detectors}

@@ -1,5 +1,6 @@
 """Breadth: how much is abnormal at once, and whether the whole fleet moves as one."""
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import msgspec
@@ -42,10 +43,15 @@ class Breadth:
         self.symbols_of = ""
         """Server on which ``breadth_symbols`` opened; empty: the firm."""
 
+    def alarms(self) -> Iterator[tuple[str, Alarm]]:
+        """Two of the fleet."""
+        yield from zip(self.names, (self.servers, self.symbols), strict=True)
+
     def judge(self, roster: Roster, now: int) -> list[Breach]:
         """Count."""
         abnormal = [s for s in roster.servers.values() if s.opens]
         if not abnormal and not self.servers.open and not self.symbols.open:
+            self.servers.ratio = self.symbols.ratio = 0.0
             return []
         newest = newest_of(roster)
         if newest is None:

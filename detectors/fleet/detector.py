@@ -1,5 +1,6 @@
 """What every detector of the fleet is, and how its verdicts are made."""
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Final, Protocol
 
 from detectors.fleet.alarm import Alarm, Edge
@@ -22,6 +23,9 @@ class FleetDetector(Protocol):
 
     def judge(self, roster: Roster, now: int) -> list[Breach]:
         """Score what came since the last judgement, then remember it. now: desk time (ns)."""
+
+    def alarms(self) -> Iterable[tuple[str, Alarm]]:
+        """Name of the verdict, and each of its alarms."""
 
     def state(self) -> Any:
         """Plain data from which ``load`` goes on identically."""

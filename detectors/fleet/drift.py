@@ -1,5 +1,6 @@
 """Drift: a node that does not run what was declared, and a change that made things worse."""
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -71,6 +72,12 @@ class Drift:
         self._widened_ns = round(self._config.widened_s * S_NS)
         self.cases: dict[str, Case] = {}
         self.widened = Alarm()
+
+    def alarms(self) -> Iterator[tuple[str, Alarm]]:
+        """Of every server that differs, and of the change that widened."""
+        for case in self.cases.values():
+            yield "drift", case.alarm
+        yield "drift_widened", self.widened
 
     def judge(self, roster: Roster, now: int) -> list[Breach]:
         """Score every node that has shown itself."""
@@ -146,6 +153,7 @@ class Drift:
     def _widening(self, roster: Roster, now: int) -> list[Breach]:
         """The newest change after which enough servers became abnormal that were not."""
         if not self.widened.open and not roster.changes:
+            self.widened.ratio = 0.0
             return []
         abnormal = roster.abnormal()
         more = 0

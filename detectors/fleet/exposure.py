@@ -1,5 +1,6 @@
 """Firm exposure: what all servers together hold and have lost, against the firm's limits."""
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import msgspec
@@ -36,6 +37,10 @@ class FirmExposure:
         self._none = [name for name, limit in self._limits.items() if limit <= 0]
         self.beyond = Alarm()
         self.near = Alarm()
+
+    def alarms(self) -> Iterator[tuple[str, Alarm]]:
+        """Two of the firm."""
+        yield from zip(self.names, (self.beyond, self.near), strict=True)
 
     def judge(self, roster: Roster, now: int) -> list[Breach]:
         """Add up."""

@@ -1,5 +1,6 @@
 """Silence: nodes, events and verdicts that do not come, our own included."""
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -54,6 +55,11 @@ class Silence:
         self._late_ns = round(c.lag_s * S_NS) // 2
         self.waits: dict[str, Waits] = {}
 
+    def alarms(self) -> Iterator[tuple[str, Alarm]]:
+        """Of every server."""
+        for waits in self.waits.values():
+            yield from zip(KINDS, waits.alarms, strict=True)
+
     def judge(self, roster: Roster, now: int) -> list[Breach]:
         """Look at every server."""
         found: list[Breach] = []
@@ -82,6 +88,7 @@ class Silence:
         found = []
         for name, alarm, (score, limit) in zip(KINDS, waits.alarms, scores, strict=True):
             if score < limit and not alarm.open:
+                alarm.ratio = round(score / limit, 4)
                 continue
             edge = alarm.step(score, limit, now, self._quiet_ns, server.first)
             if edge:
