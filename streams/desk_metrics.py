@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, get_args
 
+from detectors.fleet.config import FirmExposureConfig
 from schemas import metrics as m
 from schemas.records import (
     Ack,
@@ -25,7 +26,7 @@ from streams.series import Series
 
 OWN: Final = (
     m.SCOPE_STATE, m.SCOPE_SINCE, m.SCOPE_EPOCH, m.HEARTBEAT_TIME, m.GATES_PENDING, m.NODE_INFO, m.NODE_DRIFT,
-    m.NODE_TIME, m.FIRM_GROSS_USD, m.FIRM_SCORE_RATIO, m.CANARY_TIME,
+    m.NODE_TIME, m.FIRM_GROSS_USD, m.FIRM_SCORE_RATIO, m.FIRM_GROSS_USD_LIMIT, m.LOSS_USD_LIMIT, m.CANARY_TIME,
 )  # fmt: skip
 """Gauges that only the worker with the desk may show."""
 OF_SCOPE: Final = (m.SCOPE_STATE, m.SCOPE_SINCE, m.SCOPE_EPOCH, m.GATES_PENDING, m.TRANSITIONS)
@@ -37,8 +38,9 @@ _STATES: Final[tuple[State, ...]] = get_args(State)
 class DeskMeter:
     """Follows the inputs and outputs of the desk."""
 
-    def __init__(self, series: Series) -> None:
+    def __init__(self, series: Series, limits: FirmExposureConfig) -> None:
         self._series = series
+        self._limits = limits
         self.kill_path = KillPath(series)
         self._here = False
         self._nodes: dict[str, NodeState] = {}
@@ -81,6 +83,8 @@ class DeskMeter:
             return
         self._here = True
         self.kill_path.begin()
+        self._series(m.FIRM_GROSS_USD_LIMIT).set(self._limits.gross_usd_limit)
+        self._series(m.LOSS_USD_LIMIT, FIRM).set(self._limits.loss_usd_limit)
         self._show(FIRM, "ACTIVE", time.time_ns(), 0)
 
     def _ack(self, ack: Ack) -> None:

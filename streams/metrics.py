@@ -7,6 +7,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, start_http_server
 
+from halts.config import Config
 from schemas import metrics as m
 from schemas.codec_rules import Reason
 from schemas.events import Batch
@@ -29,12 +30,13 @@ RUNNING_TOTALS: Final = {
 
 
 class Meter:
-    """Turns what the engines take and give into metrics."""
+    """Turns what the engines take and give into metrics. config: where the limits stand."""
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None, config: Config | None = None) -> None:
         self.registry = registry or CollectorRegistry()
         self.series = Series(self.registry)
-        self.desk = DeskMeter(self.series)
+        self._config = config or Config()
+        self.desk = DeskMeter(self.series, self._config.desk.fleet.exposure)
         self.series(m.BUILD_INFO, version("knightwatch")).set(1)
         self._totals: dict[tuple[str, str], int] = {}
         self._servers: dict[int, set[str]] = {}
@@ -70,6 +72,7 @@ class Meter:
         known.add(server)
         for metric in (*m.FEATURE_COUNTERS.values(), *RUNNING_TOTALS.values()):
             self.series(metric, server)  # at 0 before the first event
+        self.series(m.GROSS_USD_LIMIT, server).set(self._config.stage1.exposure.server_gross_usd)
         for reason in Reason:
             self.series(m.DEAD_LETTERS, ORDERFLOW.name, reason.value)
 
@@ -135,6 +138,6 @@ class Meter:
 
 PER_SERVER: Final = (
     *m.FEATURE_COUNTERS.values(), *RUNNING_TOTALS.values(), m.EVENT_TIME, m.SYMBOLS, m.NET_USD, m.LOSS_USD,
-    m.LOSS_USD_PER_S, m.GROSS_USD, m.SCORE_RATIO, m.BREACH_SCORE, m.BREACH_LIMIT, m.BREACH_BASELINE,
+    m.LOSS_USD_PER_S, m.GROSS_USD, m.GROSS_USD_LIMIT, m.SCORE_RATIO, m.BREACH_SCORE, m.BREACH_LIMIT, m.BREACH_BASELINE,
 )  # fmt: skip
 """Series that a partition's worker tells about its servers."""

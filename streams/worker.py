@@ -45,7 +45,7 @@ def run(
         return 0
     if prepare is not None:
         prepare(settings)
-    meter = Meter()
+    meter = Meter(config=settings.config)
     if settings.metrics_port is not None:
         logger.info("metrics at http://127.0.0.1:%s/metrics", meter.serve(settings.metrics_port))
     app = build_app(settings, stage1_factory=stage1_factory, desk_factory=desk_factory, meter=meter)

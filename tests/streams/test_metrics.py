@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 from prometheus_client import generate_latest
 
+from halts.config import Config, parse
 from schemas import metrics as m
 from schemas.codec_rules import Reason
 from schemas.events import Batch, empty_events
@@ -176,6 +177,27 @@ def test_the_fleets_scores_and_who_tells_them() -> None:
     assert value("knightwatch_firm_score_ratio", {"detector": "divergence"}) == 0.5
     meter.desk.gone()
     assert value("knightwatch_firm_score_ratio", {"detector": "divergence"}) is None
+
+
+def test_limits_stand_beside_what_they_limit() -> None:
+    meter = Meter(
+        config=parse("[stage1.exposure]\nserver_gross_usd = 5.0\n[desk.fleet.exposure]\nloss_usd_limit = 7.0\n", "t")
+    )
+    value = meter.registry.get_sample_value
+    meter.partitions([("orderflow", 2)])
+    meter.stage1(part(), batch(), [row(1)])
+    meter.desk.adopted([])
+    assert value("knightwatch_gross_usd_limit", {"server": "R1"}) == 5
+    assert value("knightwatch_loss_usd_limit", {"scope": "firm"}) == 7
+    assert value("knightwatch_firm_gross_usd_limit") == Config().desk.fleet.exposure.gross_usd_limit
+    meter.partitions([("orderflow", 3)])
+    meter.desk.gone()
+    for name, labels in (
+        ("gross_usd_limit", {"server": "R1"}),
+        ("loss_usd_limit", {"scope": "firm"}),
+        ("firm_gross_usd_limit", {}),
+    ):
+        assert value(f"knightwatch_{name}", labels) is None
 
 
 def test_what_can_be_counted_stands_at_0_first() -> None:
