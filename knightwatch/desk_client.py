@@ -20,6 +20,7 @@ from msgspec import Struct
 from halts.draft import halt_id
 from halts.gate_io import COMMON
 from halts.gate_state import GateState, severity
+from halts.gate_trust import Trust
 from halts.orders import OPERATOR
 from halts.signing import sign
 from schemas.records import (
@@ -69,7 +70,7 @@ class DeskClient:
 
     fail_closed_after_ms, clock_skew_ms_max: as the gates have them, to say what they would do. kafka: further options
     of kafka-python's clients (security and the like). key: the operator's; everything that is said is signed with it,
-    for the fleet ``audience``. Without it nothing is signed.
+    for the fleet ``audience``. Without it nothing is signed. trust: whose records on ``halts`` count, as for the gates.
     """
 
     def __init__(
@@ -82,11 +83,15 @@ class DeskClient:
         kafka: Mapping[str, Any] | None = None,
         key: Ed25519PrivateKey | None = None,
         audience: str = "",
+        trust: Trust | None = None,
     ) -> None:
         self.bootstrap, self.prefix = bootstrap, prefix
         self._key, self._audience = key, audience
         self.state = GateState(
-            "-", fail_closed_after_ns=fail_closed_after_ms * MS_NS, clock_skew_ns_max=clock_skew_ms_max * MS_NS
+            "-",
+            fail_closed_after_ns=fail_closed_after_ms * MS_NS,
+            clock_skew_ns_max=clock_skew_ms_max * MS_NS,
+            trust=trust,
         )
         self.acks: list[Ack] = []
         self.commands: dict[str, Command] = {}

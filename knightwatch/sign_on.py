@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from halts.config import Config
+from halts.config import Config, trust_of
 from halts.keys import Ring
 from halts.signing import key_id
 from knightwatch import private_key
@@ -61,6 +61,7 @@ def connect(config: Config, person: Person | None = None) -> DeskClient:
         kafka=kafka_options(config),
         key=person.key if person else None,
         audience=config.desk.audience,
+        trust=trust_of(config),
     )
 
 

@@ -137,9 +137,9 @@ GRANTS: Final = (
     Grant("worker", "Write", (ACKS,), "the gate of its canary answers"),
     Grant("worker", "DescribeConfigs", (*ALL, *INTERNAL), "verifies the topics when it starts"),
     Grant("operator", "Write", (COMMANDS,), "halt, resume, approve, drill"),
-    Grant("operator", "Read", (HALTS, ACKS, COMMANDS, AUDIT), "status, and what came of a command"),
+    Grant("operator", "Read", (HALTS, ACKS, COMMANDS, AUDIT, NODES), "status, and what came of a command"),
     Grant("break_glass", "Write", (COMMANDS, HALTS), "halt --direct when every worker is dead"),
-    Grant("break_glass", "Read", (HALTS, ACKS, COMMANDS, AUDIT), "as an operator"),
+    Grant("break_glass", "Read", (HALTS, ACKS, COMMANDS, AUDIT, NODES), "as an operator"),
     Grant("release", "Write", (DECLARED,), "what each node is meant to run"),
     Grant("viewer", "Read", ALL, "record, follow, annotate; writes nothing"),
 )

@@ -29,9 +29,13 @@ def _adopt(desk: Any, records: Sequence[HaltRecord], tail: AuditRecord | None) -
     return found
 
 
-def desk_factory(config: DeskConfig, key: Ed25519PrivateKey | None = None) -> DeskFactory:
+def desk_factory(
+    config: DeskConfig, key: Ed25519PrivateKey | None = None, desk_keys: Sequence[str] = ()
+) -> DeskFactory:
     """The desk of ``halts.desk``. It checks commands against ``config.operators``. key: with which halt records and
-    heartbeats are signed, as they are published: what the desk decides is the same with any key, or none."""
+    heartbeats are signed, as they are published: what the desk decides is the same with any key, or
+    none. desk_keys: further public keys of desks that it believes when it takes over (``gate.desk_keys``: a key that is
+    being replaced)."""
 
     def seal(record: Struct) -> Struct:
         if key is None or not isinstance(record, HaltRecord | Heartbeat):
@@ -40,8 +44,8 @@ def desk_factory(config: DeskConfig, key: Ed25519PrivateKey | None = None) -> De
 
     trust = None
     if key is not None:
-        operators = {name: operator.public_key for name, operator in config.operators.items()}
-        trust = Trust([public_text(key.public_key())], operators, config.audience)
+        operators = {name: who.public_key for name, who in config.operators.items() if "halt" in who.roles}
+        trust = Trust([public_text(key.public_key()), *desk_keys], operators, config.audience)
     return DeskFactory(
         lambda generation: Desk(config, generation),
         lambda state, generation: Desk.restore(config, state, generation),

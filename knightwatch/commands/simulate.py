@@ -81,6 +81,7 @@ def _to_kafka(
 ) -> dict[str, Any]:  # fmt: skip
     import msgspec
 
+    from halts.config import trust_of
     from knightwatch.config import kafka_options, load
     from producers.gateway import LiveGates, LiveRun
     from producers.metrics import RouterCollector, serve
@@ -94,7 +95,12 @@ def _to_kafka(
     with Publisher(kafka.bootstrap, prefix=kafka.prefix, codec=wire, kafka=options) as publisher:
         if gated:
             gates = LiveGates(
-                kafka.bootstrap, scenario.servers, prefix=kafka.prefix, fail_closed_after_ms=after_ms, kafka=options
+                kafka.bootstrap,
+                scenario.servers,
+                prefix=kafka.prefix,
+                fail_closed_after_ms=after_ms,
+                kafka=options,
+                trust=trust_of(settings),
             )
             with gates:
                 run = LiveRun(scenario, publisher, gates, speed)

@@ -83,7 +83,10 @@ def desk(
 
 def connector(config: "Loaded") -> "Callable[[Any], DeskClient]":
     """Makes the connection over which an operator's commands go out, signed with the operator's key."""
+    from halts.config import trust_of
     from knightwatch.desk_client import DeskClient
+
+    trust = trust_of(config)
 
     def connect(operator: Any) -> DeskClient:
         return DeskClient(
@@ -94,6 +97,7 @@ def connector(config: "Loaded") -> "Callable[[Any], DeskClient]":
             kafka=kafka_options(config),
             key=operator.key,
             audience=config.desk.audience,
+            trust=trust,
         )
 
     return connect

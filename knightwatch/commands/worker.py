@@ -1,11 +1,17 @@
 """``knightwatch worker``: one Faust worker in the foreground."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from knightwatch.commands.options import Bootstrap, Config, Prefix
 from knightwatch.config import kafka_options, load
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from halts.config import Config as Loaded
 
 
 def register(app: typer.Typer) -> None:
@@ -41,20 +47,36 @@ def worker(
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
+    loaded = load(config, bootstrap=bootstrap, prefix=prefix)
+    key = believed(private_key.desk_key(desk_key), loaded)
+    factory = desk_factory(loaded.desk, key, loaded.gate.desk_keys)
+
     def prepare(settings: Settings) -> None:
         create_topics(settings.config.kafka, kafka=settings.kafka)
-        must_be_approved(
-            settings.config, asyncio.run(read_halts(settings.bootstrap, settings.prefix, **settings.kafka))
-        )
+        standing = read_halts(settings.bootstrap, settings.prefix, factory.trust, **settings.kafka)
+        must_be_approved(settings.config, asyncio.run(standing))
 
-    loaded = load(config, bootstrap=bootstrap, prefix=prefix)
     settings = Settings(config=loaded, kafka=kafka_options(loaded), metrics_port=metrics_port, data=data)
     code = runner.run(
         settings,
         stage1_factory=stage1_factory(settings.config.stage1),
-        desk_factory=desk_factory(settings.config.desk, private_key.desk_key(desk_key)),
+        desk_factory=factory,
         prepare=prepare,
         loglevel=loglevel,
     )
     if code:
         raise typer.Exit(code)
+
+
+def believed(key: "Ed25519PrivateKey | None", config: "Loaded") -> "Ed25519PrivateKey | None":
+    """``key``, if gates with this configuration believe what it signs; ValueError otherwise: they would stay closed."""
+    from halts.signing import public_text
+
+    known = config.gate.desk_keys
+    if not known or (key is not None and public_text(key.public_key()) in known):
+        return key
+    found = f"a desk key whose public part is {public_text(key.public_key())}" if key is not None else "no desk key"
+    raise ValueError(
+        f"gate.desk_keys: found {found}, expected one of the {len(known)} listed there, or every gate stays closed; "
+        "give --desk-key or KNIGHTWATCH_DESK_KEY_FILE, or add the key to gate.desk_keys"
+    )
