@@ -22,7 +22,7 @@ from detectors.bank import Stage1
 from detectors.catalog import CATALOG
 from detectors.config import Stage1Config
 from producers import scenarios
-from schemas.events import Batch, batch_of
+from schemas.events import EVENT, Batch, batch_of
 from schemas.topics import ORDERFLOW
 
 CONFIG = Stage1Config()
@@ -37,7 +37,7 @@ def flow(events: int, seed: int) -> list[Batch]:
         n += len(chunk.events)
         if n >= events:
             break
-    whole = np.concatenate(parts)[:events]
+    whole = np.concatenate(parts, dtype=EVENT)[:events]  # numpy drops the padding of a dtype unless told
     return [batch_of(whole[whole["server"] == name]) for name in np.unique(whole["server"])]
 
 

@@ -18,12 +18,11 @@ import numpy as np
 from detectors.arrays import I64, U8, U64, Bools
 from detectors.flow import Flow
 from detectors.intern import DROPPED, IdTable, Slots, enter, lookup
-from detectors.jit import compiled
+from detectors.jit import Int, compiled
 from detectors.kinds import ASKS, BY_ORIG, CANCEL, FILL, GONE, ORDER, PARENT, PARENT_DONE, REJECTED, REPLACE
 from schemas.events import word_of
 
-_ORDER = {"parent": "i8", "root": "i8", "leaves": "i8", "total": "i8", "grown": "i8", "owed": "i8", "status": "u1"}
-_PARENT = {"qty": "i8", "committed": "i8", "known": "u1", "done": "u1", "done_at": "i8"}
+_STATE = {"state": "8i8"}
 LIVE, PENDING, DEAD = 0, 1, 2
 """Status of a child: working; cancel sent; cancelled, rejected or expired."""
 _CL: Final = word_of("cl_ord_id")
@@ -31,28 +30,12 @@ _ORIG: Final = word_of("orig_cl_ord_id")
 _PARENT_ID: Final = word_of("parent_id")
 
 
-class _Orders(NamedTuple):
-    """Columns by order row. parent, root: numbers for good (-1: none); a replace's root is the order it stands for.
-    By root: leaves (shares working), total (shares asked for), owed (leaves when the cancel was sent), status.
-    grown: what a replace added to the total, until it is answered."""
-
-    parent: I64
-    root: I64
-    leaves: I64
-    total: I64
-    grown: I64
-    owed: I64
-    status: U8
-
-
-class _Parents(NamedTuple):
-    """Columns by parent row: quantity, commitment, accepted, done, and since when (stream time, ns)."""
-
-    qty: I64
-    committed: I64
-    known: U8
-    done: U8
-    done_at: I64
+_OF, _ROOT, _LEAVES, _TOTAL, _GROWN, _OWED, _STATUS = 0, 1, 2, 3, 4, 5, 6
+"""Places in an order's state. Of, root: numbers for good of its parent (-1: none) and of the order it stands for, which
+is itself unless it is a replace. By root: leaves (shares working), total (shares asked for), owed (leaves when the
+cancel was sent), status. Grown: what a replace added to the total."""
+_QTY, _COMMITTED, _KNOWN, _DONE, _DONE_AT = 0, 1, 2, 3, 4
+"""Places in a parent's state: quantity, commitment, accepted (0, 1), done (0, 1) and since when (stream time, ns)."""
 
 
 @dataclass(slots=True)
@@ -94,63 +77,67 @@ class Children:
     """State: orders and parents of one server, each bounded, oldest forgotten first."""
 
     def __init__(self, orders_max: int, parents_max: int) -> None:
-        self.orders = IdTable(orders_max, 3, _ORDER)
-        self.parents = IdTable(parents_max, 3, _PARENT)
+        self.orders = IdTable(orders_max, 3, _STATE)
+        self.parents = IdTable(parents_max, 3, _STATE)
+
+    @property
+    def roots(self) -> I64:
+        """By order row: the number for good of the order it stands for, itself unless it is a replace."""
+        return self.orders.cols["state"][:, _ROOT]
 
     def step(self, flow: Flow) -> ChildFlow:
         """Work off a flow."""
         n = len(flow)
         orders, parents = self.orders.reserve(n), self.parents.reserve(n)
-        numbers = np.zeros((4, n), np.int64)
+        numbers = np.zeros((3, n), np.int64)
         rows = np.full((3, n), -1, np.int64)
         flags = np.zeros((3, n), np.bool_)
         out = _Out(rows[0], rows[1], flags[0], flags[1], numbers[0], numbers[1], numbers[2], flags[2], rows[2])
-        _pass(
-            flow.words, flow.kind, flow.qty, flow.t,
-            orders, _Orders(**self.orders.cols), parents, _Parents(**self.parents.cols), out,
-        )  # fmt: skip
+        order_states, parent_states = self.orders.cols["state"], self.parents.cols["state"]
+        _pass(flow.words, flow.kind, flow.qty, flow.t, orders, order_states, parents, parent_states, out)
         return ChildFlow(*out)
 
 
 @compiled
 def _pass(
-    words: U64, kinds: U8, qtys: I64, t: I64, orders: Slots, ocols: _Orders, parents: Slots, pcols: _Parents, out: _Out
-) -> None:
+    words: U64, kinds: U8, qtys: I64, t: I64, orders: Slots, order_states: I64, parents: Slots, parent_states: I64,
+    out: _Out,
+) -> None:  # fmt: skip
     for i in range(len(kinds)):
         kind, qty = kinds[i], qtys[i]
         order, new = _order(words, i, kind, orders)
-        parent = _parent(words, i, kind, order, new, orders, ocols, parents)
+        parent = _parent(words, i, kind, order, new, orders, order_states, parents)
         out.order[i], out.new[i], out.parent[i] = order, new, parent
         delta, emission = 0, False
         if order < 0:
             if kind == FILL:
                 delta = qty
         else:
-            root = _row(ocols.root[order], orders)
+            root = _row(order_states[order, _ROOT], orders)
             if root >= 0:
-                delta, emission = _commit(kind, qty, order, root, new, ocols)
+                delta, emission = _commit(kind, qty, order, root, new, order_states)
         out.delta[i], out.emission[i] = delta, emission
         if parent >= 0 and (delta != 0 or emission or kind <= PARENT_DONE):
-            pcols.committed[parent] += delta
+            state = parent_states[parent]
+            state[_COMMITTED] += delta
             if kind == PARENT:
-                pcols.qty[parent], pcols.known[parent], pcols.done[parent] = qty, 1, 0
+                state[_QTY], state[_KNOWN], state[_DONE] = qty, 1, 0
             elif kind == PARENT_DONE:
-                pcols.done[parent], pcols.done_at[parent] = 1, t[i]
-            out.committed[i], out.parent_qty[i] = pcols.committed[parent], pcols.qty[parent]
-            out.known[i] = pcols.known[parent] == 1
-            if pcols.done[parent] == 1:
-                out.done_for_ns[i] = t[i] - pcols.done_at[parent]
+                state[_DONE], state[_DONE_AT] = 1, t[i]
+            out.committed[i], out.parent_qty[i], out.known[i] = state[_COMMITTED], state[_QTY], state[_KNOWN] == 1
+            if state[_DONE] == 1:
+                out.done_for_ns[i] = t[i] - state[_DONE_AT]
 
 
 @compiled
-def _row(number: int, slots: Slots) -> int:
+def _row(number: Int, slots: Slots) -> Int:
     """Row of a number for good, -1 when it is none or its id is no longer held."""
     row = number - slots.meta[DROPPED]
     return row if number >= 0 and row >= 0 else -1
 
 
 @compiled
-def _order(words: U64, i: int, kind: int, orders: Slots) -> tuple[int, bool]:
+def _order(words: U64, i: int, kind: Int, orders: Slots) -> tuple[Int, bool]:
     """The order an event is about: OrigClOrdID for cancels, ClOrdID for the rest."""
     at = _ORIG if BY_ORIG[kind] and words[i, _ORIG] != 0 else _CL
     if words[i, at] == 0:
@@ -161,7 +148,7 @@ def _order(words: U64, i: int, kind: int, orders: Slots) -> tuple[int, bool]:
 
 
 @compiled
-def _parent(words: U64, i: int, kind: int, order: int, new: bool, orders: Slots, cols: _Orders, parents: Slots) -> int:
+def _parent(words: U64, i: int, kind: Int, order: Int, new: bool, orders: Slots, states: I64, parents: Slots) -> Int:
     """The parent an event belongs to: its own parent_id, else that of its order. A new order is linked to it."""
     parent = -1
     if (kind <= ORDER or order < 0 or new) and words[i, _PARENT_ID] != 0:
@@ -170,55 +157,52 @@ def _parent(words: U64, i: int, kind: int, order: int, new: bool, orders: Slots,
         else:
             parent = lookup(parents, words, i, _PARENT_ID)
     if new:
-        cols.parent[order] = parent + parents.meta[DROPPED] if parent >= 0 else -1
-        cols.root[order] = order + orders.meta[DROPPED]
-        cols.leaves[order] = cols.total[order] = cols.grown[order] = cols.owed[order] = 0
-        cols.status[order] = LIVE
+        state = states[order]
+        state[:] = 0
+        state[_OF] = parent + parents.meta[DROPPED] if parent >= 0 else -1
+        state[_ROOT] = order + orders.meta[DROPPED]
         if kind == REPLACE and words[i, _ORIG] != 0:
             old = lookup(orders, words, i, _ORIG)
             if 0 <= old < order:
-                cols.root[order], cols.parent[order] = cols.root[old], cols.parent[old]
+                state[_ROOT], state[_OF] = states[old, _ROOT], states[old, _OF]
     if order >= 0 and parent < 0:
-        parent = _row(cols.parent[order], parents)
+        parent = _row(states[order, _OF], parents)
     return parent
 
 
 @compiled
-def _commit(kind: int, qty: int, order: int, root: int, new: bool, cols: _Orders) -> tuple[int, bool]:
+def _commit(kind: Int, qty: Int, order: Int, root: Int, new: bool, states: I64) -> tuple[Int, bool]:
     """What an event changes in the commitment for its order, and whether it asks the market for more."""
-    status = cols.status[root]
-    leaves = cols.leaves[root]
+    state = states[root]
+    leaves = state[_LEAVES]
     working = max(leaves, 0)
     if new:
-        grow = qty - cols.total[root]
-        cols.total[root], cols.leaves[root], cols.status[root] = qty, leaves + grow, LIVE
-        cols.grown[order] = grow if root != order else 0
+        grow = qty - state[_TOTAL]
+        state[_TOTAL], state[_LEAVES], state[_STATUS] = qty, leaves + grow, LIVE
+        if root != order:
+            states[order, _GROWN] = grow
         return grow, grow > 0
     if kind == FILL:
-        over = 0
-        if status == LIVE:
+        over = qty
+        if state[_STATUS] == LIVE:
             over = max(qty - working, 0)
-        elif status == PENDING:
-            over = max(qty - cols.owed[root], 0)
-            cols.owed[root] -= qty - over
-        else:
-            over = qty
-        cols.leaves[root] = leaves - qty
+        elif state[_STATUS] == PENDING:
+            over = max(qty - state[_OWED], 0)
+            state[_OWED] -= qty - over
+        state[_LEAVES] = leaves - qty
         return over, False
     if kind == REJECTED and root != order:
-        grown = cols.grown[order]
-        cols.grown[order] = 0
-        if status != LIVE:
+        grown = states[order, _GROWN]
+        states[order, _GROWN] = 0
+        if state[_STATUS] != LIVE:
             return 0, False
-        cols.total[root] -= grown
-        cols.leaves[root] = leaves - grown
+        state[_TOTAL] -= grown
+        state[_LEAVES] = leaves - grown
         return -grown, False
     if GONE[kind]:
         if kind == CANCEL:
-            cols.owed[root] += working
-            cols.status[root] = PENDING
-        else:
-            cols.status[root] = DEAD
-        cols.leaves[root] = 0
+            state[_OWED] += working
+        state[_STATUS] = PENDING if kind == CANCEL else DEAD
+        state[_LEAVES] = 0
         return -working, False
     return 0, False

@@ -130,7 +130,8 @@ def _fill(slots: Slots) -> None:
 class IdTable:
     """Ids -> row numbers, with one array per column kept row by row beside the ids.
 
-    capacity: ids remembered. width: 64-bit words of an id. columns: name -> dtype of the row's state (zero at first).
+    capacity: ids remembered. width: 64-bit words of an id. columns: name -> dtype of the row's state (zero at first);
+    "8i8" gives a row of eight numbers, which a loop that needs them all reads in one go.
     Row numbers are valid until the next ``reserve`` (``resolve`` makes one); ``row + dropped`` is an id's number for
     good. ``forgotten`` counts ids dropped for want of room.
     """
@@ -195,7 +196,7 @@ class IdTable:
         keys[:used] = self._keys[:used]
         self._keys = keys
         for name, old in self.cols.items():
-            column = np.zeros(rows, old.dtype)
+            column = np.zeros((rows, *old.shape[1:]), old.dtype)
             column[:used] = old[:used]
             self.cols[name] = column
         self._rehash()
@@ -235,7 +236,7 @@ class IdTable:
         self._keys = np.zeros((rows, width), np.uint64)
         self._keys[:used] = state["keys"]
         for name, saved in state["cols"].items():
-            column = np.zeros(rows, saved.dtype)
+            column = np.zeros((rows, *saved.shape[1:]), saved.dtype)
             column[:used] = saved
             self.cols[name] = column
         self._rehash()

@@ -141,7 +141,7 @@ class Malformed:
         )  # fmt: skip
         _pass(
             Where(flow.words, flow.t, flow.offsets, flow.items), flow.kind, flow.qty, flow.sign,
-            (flow.bid, flow.ask, flow.px), child.order, child.new, orders.cols["root"], orders.dropped, self.began,
+            (flow.bid, flow.ask, flow.px), child.order, child.new, context.children.roots, orders.dropped, self.began,
             _Memos(**self.memos), bounds, self.answers, self.cusums.walks, shown,
         )  # fmt: skip
         return findings(self.excursion, flow, shown, context.totals)
