@@ -7,6 +7,7 @@ from detectors.config import Stage1Config
 from detectors.conservation import Conservation
 from detectors.crossing import Crossing
 from detectors.detector import Detector
+from detectors.exposure import Exposure
 from detectors.malformed import Malformed
 from detectors.rate import Rate
 from detectors.repetition import Repetition
@@ -17,4 +18,5 @@ CATALOG: Final[tuple[Callable[[Stage1Config], Detector], ...]] = (
     lambda c: Crossing(c.crossing),
     lambda c: Repetition(c.repetition),
     lambda c: Malformed(c.malformed),
+    lambda c: Exposure(c.exposure, c.orders_max),
 )

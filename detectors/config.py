@@ -145,7 +145,7 @@ class SymbolLimits(Struct, frozen=True, forbid_unknown_fields=True):
 
 def _account_limits() -> dict[str, AccountLimits]:
     return {
-        "*": AccountLimits(gross_usd=1e9, net_usd=1e9, order_usd=5e6, order_qty=200_000),
+        "*": AccountLimits(gross_usd=2e9, net_usd=2e9, order_usd=5e6, order_qty=200_000),
         "ERROR": AccountLimits(gross_usd=2e6, net_usd=2e6, order_usd=1e6, order_qty=50_000),
     }
 
@@ -161,8 +161,8 @@ class ExposureConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """By account; ``*`` for those not named. Without ``*`` they may not trade. Replaces the defaults as a whole."""
     symbols: dict[str, SymbolLimits] = field(default_factory=_symbol_limits)
     """By symbol, for each account; ``*`` for those not named."""
-    server_gross_usd: float = 5e9
-    server_net_usd: float = 5e9
+    server_gross_usd: float = 1e10
+    server_net_usd: float = 1e10
     pairs_max: int = 65_536
     """Pairs of account and symbol remembered; at least 8192."""
     accounts_max: int = 8_192

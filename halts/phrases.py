@@ -104,11 +104,38 @@ def _repetition(c: Cause) -> str:
     e = c.evidence
     times = f" {_count(e, 'count', 'time')}" if "count" in e else " again and again"
     symbol = f" in {e['symbol']}" if e.get("symbol") else ""
-    return f"sent the same order{symbol}{times}"
+    span = f" within {number(e['window_ms'])} ms" if e.get("window_ms") else ""
+    match e.get("what"):
+        case "same_parent" if e.get("parent_id"):
+            return f"sent the same order{symbol}{times} for parent {e['parent_id']}{span}"
+        case "same_price":
+            return f"sent orders at the same price in one symbol after another{times}{span}"
+        case "reentry_after_cancel":
+            return f"entered the order that it had just cancelled again{symbol}{times}{span}"
+        case "own_fills":
+            return f"undid its own fills at once{symbol}{times}{span}"
+        case "reused_cl_ord_id":
+            return f"sent new orders under ids of older ones{times}{span}"
+    return f"sent the same order{symbol}{times}{span}"
 
 
 def _malformed(c: Cause) -> str:
     e = c.evidence
+    whose = f" of {e['owner']}" if e.get("owner") else ""
+    match e.get("what"):
+        case "rejects" | "preopen_rejects" if "count" in e:
+            when = " before the open" if e["what"] == "preopen_rejects" else ""
+            return f"had {_count(e, 'count', 'request')}{whose} refused{when}, more than its usual share"
+        case "refused_requests" if "count" in e:
+            return f"had {_count(e, 'count', 'request')} refused, most of them cancels and replaces"
+        case "unknown_orders" if "count" in e:
+            return f"sent {_count(e, 'count', 'cancel or replace')} of orders that it never sent"
+        case "far_price" | "amend_past_limits" if "px" in e:
+            verb = "amended an order" if e["what"] == "amend_past_limits" else "sent an order"
+            quote = f" where the market is {number(e.get('bid'))} to {number(e.get('ask'))}" if e.get("ask") else ""
+            symbol = f" in {e['symbol']}" if e.get("symbol") else ""
+            more = f", {_count(e, 'count', 'order')} like that" if "count" in e else ""
+            return f"{verb}{symbol} to the price {number(e['px'])}{quote}{whose}{more}"
     kind = str(e.get("what", "malformed")).replace("_", " ")
     return f"sends orders that cannot be right ({kind}: {number(e.get('count', c.score))}, bound {number(c.limit)})"
 
@@ -116,9 +143,20 @@ def _malformed(c: Cause) -> str:
 def _exposure(c: Cause) -> str:
     e = c.evidence
     account = f" in account {e['account']}" if e.get("account") else ""
+    symbol = f" in {e['symbol']}" if e.get("symbol") else ""
+    match e.get("what"):
+        case "no_limit":
+            return f"trades{account} with no limit set"
+        case "order_qty" if "qty" in e:
+            return f"sent an order for {number(e['qty'])} shares{symbol}{account}, limit {number(e['limit_qty'])}"
+        case "order_usd" if "gross_usd" in e:
+            return f"sent an order worth {usd(e['gross_usd'])}{symbol}{account}, limit {usd(e['limit_usd'])}"
+        case "account_net" | "server_net" if "gross_usd" in e:
+            return f"is {usd(e['gross_usd'])} long or short{account} against a limit of {usd(e['limit_usd'])}"
     if "limit_usd" in e:
         held = usd(e.get("gross_usd", c.score))
-        return f"holds {held}{account} against a limit of {usd(e['limit_usd'])}"
+        where = symbol if e.get("what") == "symbol_gross" else ""
+        return f"holds {held}{where}{account} against a limit of {usd(e['limit_usd'])}"
     if c.limit <= 0:
         return f"trades{account} with no limit set"
     return f"is at {number(c.score)}{account} against a limit of {number(c.limit)}"
@@ -131,9 +169,21 @@ def _novelty(c: Cause) -> str:
 
 
 def _divergence(c: Cause) -> str:
-    top = c.evidence.get("top") or c.evidence.get("feature")
+    e = c.evidence
+    if "unit" in e:
+        return f"is at {number(e['value'])} {e['unit']} where its peers are at {number(e['peers'])}{_after(e)}"
+    top = e.get("top") or e.get("feature")
     what = f" in {_names(top)}" if top else ""
     return f"behaves unlike its peers{what} ({number(c.score)} where {number(c.baseline)} is normal)"
+
+
+def _after(e: Evidence) -> str:
+    """``, 12 s after release r7``, where something had been changed shortly before."""
+    change = e.get("after_change")
+    if not isinstance(change, Mapping) or "s_ago" not in change:
+        return ""
+    what = f"release {change['release']}" if change.get("release") else f"its {_names(change.get('what', ()))} changed"
+    return f", {number(change['s_ago'])} s after {what}"
 
 
 def _drift(c: Cause) -> str:
@@ -141,24 +191,68 @@ def _drift(c: Cause) -> str:
     for key in ("build", "config", "flag"):
         if key in e:
             return f"runs {key} {e[key]}, but the release declares {e.get('declared', 'another')}"
-    if "observed" in e:
-        return f"runs {e['observed']}, but the release declares {e.get('declared', 'something else')}"
-    return "does not run what the release declares"
+    if "observed" not in e:
+        return "does not run what the release declares"
+    says = (
+        "its peers run"
+        if e.get("by_peers")
+        else f"release {e['release']} declares"
+        if e.get("release")
+        else "declared is"
+    )
+    more = len(e.get("differs", ())) - 1
+    also = f" and {more} more {'differ' if more > 1 else 'differs'}" if more > 0 else ""
+    refused = f", {_count(e, 'refused', 'order')} too many refused" if e.get("refused") else ""
+    owner = f" (owner: {e['owner']})" if e.get("owner") else ""
+    return f"runs {e.get('what', '')} {e['observed']} where {says} {e.get('declared')}{also}{refused}{owner}"
+
+
+def _widened(c: Cause) -> str:
+    e = c.evidence
+    what = f"release {e['release']}" if e.get("release") else f"the change of {_names(e.get('what', ()))}"
+    where = f" on {_names(e['changed'])}" if e.get("changed") else ""
+    return f"got worse with a change: {what}{where} widened it, {number(c.score)} more servers are abnormal since"
 
 
 def _breadth(c: Cause) -> str:
-    return f"moves abnormally in {_count(c.evidence, 'symbols', 'symbol')} at once"
+    e = c.evidence
+    if isinstance(e.get("servers"), list) and "of" in e:
+        return (
+            f"has {number(e['count'])} of {number(e['of'])} routers abnormal at once ({_names(e.get('detectors', ()))})"
+        )
+    return f"moves abnormally in {_count(e, 'symbols', 'symbol')} at once"
 
 
 def _participation(c: Cause) -> str:
     e = c.evidence
+    if isinstance(e.get("push_usd"), int | float):
+        share = f", {number(100 * e['share'])} % of how prices moved" if "share" in e else ""
+        return f"pushes prices by {usd(e['push_usd'])} with its own orders{share}"
     share = f"{number(100 * e['share'])} %" if isinstance(e.get("share"), int | float) else "too large a share"
     return f"is {share} of the volume in {e.get('symbol', 'the market')}"
 
 
 def _silence(c: Cause) -> str:
-    silent = c.evidence.get("silent_ms")
+    e = c.evidence
+    match e.get("what"):
+        case "gap":
+            return f"has lost events: {_count(e, 'missing', 'number')} missing in its sequence"
+        case "lag" | "blind":
+            return (
+                f"cannot be watched: {_count(e, 'behind', 'event')} that it published have not been scored for "
+                f"{number(round(e.get('blind_ms', 0) / 1e3, 1))} s"
+            )
+    silent = e.get("silent_ms")
     return f"has said nothing for {number(silent)} ms" if silent is not None else "has gone silent or lost events"
+
+
+def _firm_exposure(c: Cause) -> str:
+    e = c.evidence
+    if e.get("limit_usd", 0) <= 0:
+        return f"trades with no limit set on its {_names(e.get('no_limit', ('exposure',)))}"
+    does = "has lost" if e.get("what") == "loss" else "holds"
+    kind = "" if e.get("what") == "loss" else f" {e.get('what', 'gross')}"
+    return f"{does} {usd(e['held_usd'])}{kind} over all routers, against a limit of {usd(e['limit_usd'])}"
 
 
 def _no_ack(c: Cause) -> str:
@@ -200,6 +294,9 @@ PHRASES: Final[Mapping[str, Callable[[Cause], str]]] = {
     "novelty": _novelty,
     "divergence": _divergence,
     "drift": _drift,
+    "drift_widened": _widened,
+    "exposure_firm": _firm_exposure,
+    "exposure_near": _firm_exposure,
     "breadth": _breadth,
     "participation": _participation,
     "silence": _silence,

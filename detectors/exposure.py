@@ -1,0 +1,442 @@
+"""Exposure: positions and working orders of one server against pre-set limits, by account, symbol and order."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, NamedTuple
+
+import numpy as np
+
+from detectors.arrays import I64, U8, U64, Bools, where
+from detectors.config import AccountLimits, ExposureConfig, SymbolLimits
+from detectors.detector import Context
+from detectors.excursion import Excursion, Finding
+from detectors.intern import DROPPED, USED, IdTable, Slots, enter
+from detectors.jit import compiled
+from detectors.kinds import ASKS, DEAD, FILL, REJECTED
+from schemas.events import word_of
+from schemas.records import Family
+from schemas.units import PRICE9_PER_USD6, S_NS, USD6, usd
+
+NONE, NO_LIMIT, ACCOUNT_GROSS, ACCOUNT_NET, SYMBOL_GROSS, ORDER_USD, ORDER_QTY, SERVER_GROSS, SERVER_NET = range(9)
+NAMES: Final = (
+    "", "no_limit", "account_gross", "account_net", "symbol_gross", "order_usd", "order_qty", "server_gross",
+    "server_net",
+)  # fmt: skip
+_SHOWN: Final = 1 << 10
+"""One limit."""
+_PAIR = {"position": "i8", "buys": "i8", "sells": "i8", "mark": "i8", "gross": "i8", "long": "i8", "short": "i8",
+         "account": "i8", "limit": "i8"}  # fmt: skip
+_ACCOUNT = {"gross": "i8", "long": "i8", "short": "i8", "limit": "i8", "ratio": "i8"}
+_SYMBOL, _NAME = word_of("symbol"), word_of("account")
+_LOW: Final = np.uint64(0xFFFFFFFF)
+_PX6: Final = np.int64(PRICE9_PER_USD6)
+_RATIO_MAX: Final = 1 << 40
+_USD6_MAX: Final = 1 << 61
+
+
+class _Pairs(NamedTuple):
+    """By (account, symbol): shares held, shares working on each side, mark (micro-dollars a share), what the pair adds
+    to its account (micro-dollars: gross, net if all buys are filled, net if all sells are), account (number), limits."""
+
+    position: I64
+    buys: I64
+    sells: I64
+    mark: I64
+    gross: I64
+    long: I64
+    short: I64
+    account: I64
+    limit: I64
+
+
+class _Accounts(NamedTuple):
+    """By account: sums over its pairs (micro-dollars), limits (-1: none), share of the limit used (1/1024)."""
+
+    gross: I64
+    long: I64
+    short: I64
+    limit: I64
+    ratio: I64
+
+
+class _Orders(NamedTuple):
+    """By number of the order, the latest with the same place wins: number + 1, pair, side, shares asked for and still
+    working; what a replace added, until it is answered."""
+
+    number: I64
+    pair: I64
+    sign: I64
+    total: I64
+    leaves: I64
+    grown: I64
+
+
+class _Limits(NamedTuple):
+    """(k, 2) names as words and (k, 4) limits of accounts (gross, net, order USD, order shares); (m, 2), (m, 2) of
+    symbols (gross, order shares); (2,) of the server (gross, net). Row 0 is "*" and may be absent (limit -1)."""
+
+    accounts: U64
+    account: I64
+    symbols: U64
+    symbol: I64
+    server: I64
+
+
+class _Out(NamedTuple):
+    """(n,) value in 1/1024 limits, which limit, the amount and the limit (micro-dollars or shares), account row."""
+
+    values: I64
+    which: I64
+    amount: I64
+    limit: I64
+    account: I64
+
+
+class Exposure:
+    """What could be owed if everything that works were filled, against what may be.
+
+    For account a and symbol s with position p, working buys b and sells w (shares; a cancel frees them when the venue
+    confirms it, not when it is sent) and mark m (the NBBO mid that the router saw last):
+
+        gross_a = sum over s of max(|p + b|, |p - w|) m
+        net_a   = max(|sum of (p + b) m|, |sum of (p - w) m|)
+
+    The score is the largest amount over its limit: gross and net by account, gross by account and symbol, gross and net
+    of the server, and USD and shares of each order and replace as it is sent (a buy at its limit price, whatever the
+    market; a sale at the mid). 1 is the limit, and 1 opens the breach. An account for which neither its name nor ``*``
+    is in the table may not trade: its first order is a breach (score 2). Suspense and error accounts are accounts like
+    any other: Knight's had a limit of USD 2 million that nothing was linked to.
+
+    Unit of the score: limits. Hard: halts alone. No baseline and no warm-up: positions count from the beginning of the
+    log (what was held before is not known; publish it as fills, or set the limits accordingly). False-alarm cost: none
+    beyond the limits' own; amounts are exact but for marks, which are as old as the last event of their account and
+    symbol. Limits of symbols are the place to scale to the instrument (Merrill: 5,000,000 shares in a stock that trades
+    79,000 a day is no limit). Bounded: ``pairs_max``, ``accounts_max``; a pair forgotten for want of room goes on
+    counting with its last amount.
+
+    Source: Rule 15c3-5(c)(1)(i) and (ii), assessed on orders entered; RTS 6 Art. 15(1), (2), (4); FIA 1.1, 1.2 ("no
+    limit configured, no order"); SEC 34-70694 par. 22-24.
+    """
+
+    name: ClassVar[str] = "exposure"
+    family: ClassVar[Family] = "exposure"
+    hard: ClassVar[bool] = True
+
+    def __init__(self, config: ExposureConfig, orders_max: int) -> None:
+        c = self.config = config
+        self.pairs = IdTable(c.pairs_max, 4, _PAIR)
+        self.accounts = IdTable(c.accounts_max, 2, _ACCOUNT)
+        self.orders = Working(1 << (orders_max - 1).bit_length())
+        self.excursion = Excursion(_SHOWN, round(c.quiet_s * S_NS))
+        self.lead: I64 = np.full(1, -1, np.int64)
+        """Account (number) that has used most of its limit; -1 before the first order."""
+        self.server: I64 = np.zeros(3, np.int64)
+        """Sums over all accounts: gross, long, short."""
+        self._limits = _limits(c)
+        self._out = _Out(*np.zeros((5, 0), np.int64))
+
+    @property
+    def bound_halt(self) -> float:
+        """Hard: needs none."""
+        return 0.0
+
+    def step(self, context: Context) -> list[Finding]:
+        """Score a flow."""
+        flow, child = context.flow, context.child
+        n = len(flow)
+        self._out = out = _Out(*np.zeros((5, n), np.int64))
+        orders = context.children.orders
+        pairs, accounts = self.pairs.reserve(n), self.accounts.reserve(n)
+        _pass(
+            flow.words, flow.kind, flow.qty, (flow.px, flow.bid, flow.ask), flow.sign, child.order, child.new,
+            context.children.roots, orders.dropped, self.orders.columns, pairs, _Pairs(**self.pairs.cols), accounts,
+            _Accounts(**self.accounts.cols), self.lead, self.server, self._limits, out,
+        )  # fmt: skip
+        beyond = out.values >= _SHOWN
+        return self.excursion.step(flow, np.where(beyond, out.values, 0), context.totals)
+
+    def score(self, value: int) -> float:
+        """Limits."""
+        return round(value / _SHOWN, 3)
+
+    def baseline(self) -> float:
+        """Nothing is learned."""
+        return 0.0
+
+    def values(self) -> I64:
+        """(n,) share of the limit that is used most, in 1/1024."""
+        return self._out.values
+
+    def evidence(self, context: Context, finding: Finding) -> dict[str, Any]:
+        """Which limit, what is held against it, in which account."""
+        i, flow, out = finding.index, context.flow, self._out
+        which = int(out.which[i])
+        if finding.edge == "close" or which == NONE:
+            return {"orders": finding.count("orders"), "fills": finding.count("fills")}
+        found: dict[str, Any] = {"what": NAMES[which], "symbol": flow.text("symbol", i)}
+        if which < SERVER_GROSS:
+            found["account"] = self.accounts.name(int(out.account[i])) if out.account[i] >= 0 else ""
+        if which == ORDER_QTY:
+            found |= {"qty": int(out.amount[i]), "limit_qty": int(out.limit[i])}
+        elif which != NO_LIMIT:
+            found |= {"gross_usd": usd(int(out.amount[i])), "limit_usd": usd(int(out.limit[i]))}
+        return found
+
+    def minute(self, learn: bool) -> None:
+        """Nothing to learn."""
+
+
+class Working:
+    """Orders by number (``row + dropped`` of the order table), in a ring of ``size`` (a power of two)."""
+
+    def __init__(self, size: int) -> None:
+        self.columns = _Orders(*(np.zeros(size, np.int64) for _ in _Orders._fields))
+
+    def state(self) -> dict[str, Any]:
+        """Plain values, for a snapshot: the places in use."""
+        at = where(self.columns.number)
+        return {"at": at, **{name: column[at] for name, column in self.columns._asdict().items()}}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """The reverse of ``state``."""
+        for name, column in self.columns._asdict().items():
+            column[:] = 0
+            column[state["at"]] = state[name]
+
+
+def _limits(config: ExposureConfig) -> _Limits:
+    accounts = _table(config.accounts, AccountLimits(gross_usd=-1.0, net_usd=-1.0, order_usd=-1.0, order_qty=-1))
+    symbols = _table(config.symbols, SymbolLimits(gross_usd=-1.0, order_qty=-1))
+    return _Limits(
+        _words(list(accounts)),
+        np.array([[_usd6(a.gross_usd), _usd6(a.net_usd), _usd6(a.order_usd), a.order_qty] for a in accounts.values()]),
+        _words(list(symbols)),
+        np.array([[_usd6(s.gross_usd), s.order_qty] for s in symbols.values()]),
+        np.array([_usd6(config.server_gross_usd), _usd6(config.server_net_usd)]),
+    )
+
+
+def _table(given: Mapping[str, Any], absent: Any) -> dict[str, Any]:
+    return {"*": given.get("*", absent), **{name: limits for name, limits in given.items() if name != "*"}}
+
+
+def _usd6(amount: float) -> int:
+    return min(round(amount * USD6), _USD6_MAX)
+
+
+def _words(names: list[str]) -> U64:
+    return np.array([name.encode() for name in names], "S16").view(np.uint64).reshape(len(names), 2)
+
+
+@compiled
+def _pass(
+    words: U64, kinds: U8, qtys: I64, prices: tuple[I64, I64, I64], signs: I64, order: I64, new: Bools, roots: I64,
+    dropped: int, orders: _Orders, pair_ids: Slots, pairs: _Pairs, account_ids: Slots, accounts: _Accounts, lead: I64,
+    server: I64, limits: _Limits, out: _Out,
+) -> None:  # fmt: skip
+    size = len(orders.number)
+    key = np.empty((1, 4), np.uint64)
+    for i in range(len(kinds)):
+        kind, qty = kinds[i], qtys[i]
+        asks = ASKS[kind] and new[i]
+        pair = -1
+        number = roots[order[i]] if order[i] >= 0 else -1
+        place = number & (size - 1)
+        known = number >= 0 and orders.number[place] == number + 1
+        if asks or (kind == FILL and not known):
+            pair = _pair(words, i, key, pair_ids, pairs, account_ids, accounts, limits)
+        elif known:
+            pair = orders.pair[place] - pair_ids.meta[DROPPED]
+        if pair < 0:
+            _standing(i, lead, server, account_ids, accounts, limits, out)
+            continue
+        px, bid, ask = prices[0][i], prices[1][i], prices[2][i]
+        mid = (bid + ask) // (2 * _PX6) if bid > 0 and ask >= bid else 0
+        if mid > 0:
+            pairs.mark[pair] = mid
+        elif kind == FILL or pairs.mark[pair] == 0:
+            pairs.mark[pair] = px // _PX6
+        if kind == FILL:
+            pairs.position[pair] += signs[i] * qty
+        if asks or known:
+            mine = (order[i] + dropped) & (size - 1)
+            change = _change(kind, qty, number, mine, known, asks, signs[i], pair, orders, pair_ids, pairs)
+            change = max(change, -orders.leaves[place])
+            orders.leaves[place] += change
+            _work(pairs, pair, orders.sign[place], change)
+        _value(pair, pairs, account_ids, accounts, server)
+        if asks:
+            _order(i, qty, px, signs[i], pair, pairs, account_ids, accounts, limits, out)
+        _rank(pair, pairs, account_ids, accounts, lead, limits, i, out)
+        _standing(i, lead, server, account_ids, accounts, limits, out)
+
+
+@compiled
+def _change(
+    kind: int, qty: int, number: int, mine: int, known: bool, asks: bool, sign: int, pair: int, orders: _Orders,
+    pair_ids: Slots, pairs: _Pairs,
+) -> int:  # fmt: skip
+    """What an event changes in the shares working of order ``number``. mine: place of the event's own ClOrdID."""
+    place = number & (len(orders.number) - 1)
+    if asks:
+        if not known:
+            _forget(place, orders, pair_ids, pairs)
+            orders.number[place], orders.pair[place] = number + 1, pair + pair_ids.meta[DROPPED]
+            orders.sign[place], orders.total[place], orders.leaves[place] = sign, 0, 0
+        change = qty - orders.total[place]
+        orders.total[place] = qty
+        if mine != place:
+            _forget(mine, orders, pair_ids, pairs)
+            orders.number[mine], orders.leaves[mine] = 0, 0
+        orders.grown[mine] = change
+        return int(change)
+    if kind == FILL:
+        return -int(min(orders.leaves[place], qty))
+    if kind == REJECTED and mine != place:
+        change, orders.grown[mine] = -orders.grown[mine], 0
+        orders.total[place] += change
+        return int(change)
+    return -int(orders.leaves[place]) if DEAD[kind] else 0
+
+
+@compiled
+def _work(pairs: _Pairs, pair: int, sign: int, change: int) -> None:
+    if sign > 0:
+        pairs.buys[pair] += change
+    else:
+        pairs.sells[pair] += change
+
+
+@compiled
+def _forget(place: int, orders: _Orders, pair_ids: Slots, pairs: _Pairs) -> None:
+    """The order in a place gives way to another; its shares no longer count as working."""
+    if orders.number[place] > 0 and orders.leaves[place] > 0:
+        pair = orders.pair[place] - pair_ids.meta[DROPPED]
+        if pair >= 0:
+            _work(pairs, pair, orders.sign[place], -orders.leaves[place])
+
+
+@compiled
+def _find(names: U64, key: U64, at: int, absent: int) -> int:
+    """Row of the limits for a name; that of "*" if there is none."""
+    for k in range(1, len(names)):
+        if names[k, 0] == key[0, at] and names[k, 1] == key[0, at + 1]:
+            return k
+    return absent
+
+
+@compiled
+def _pair(
+    words: U64, i: int, key: U64, pair_ids: Slots, pairs: _Pairs, account_ids: Slots, accounts: _Accounts,
+    limits: _Limits,
+) -> int:  # fmt: skip
+    key[0, 0], key[0, 1] = words[i, _NAME], words[i, _NAME + 1] & _LOW
+    key[0, 2], key[0, 3] = words[i, _SYMBOL], words[i, _SYMBOL + 1] & _LOW
+    pair, new = enter(pair_ids, key, 0, 0)
+    if new:
+        account, fresh = enter(account_ids, key, 0, 0)
+        if fresh:
+            accounts.limit[account] = _find(limits.accounts, key, 0, 0 if limits.account[0, 0] >= 0 else -1)
+        pairs.account[pair] = account + account_ids.meta[DROPPED]
+        pairs.limit[pair] = _find(limits.symbols, key, 2, 0 if limits.symbol[0, 0] >= 0 else -1)
+    return int(pair)
+
+
+@compiled
+def _value(pair: int, pairs: _Pairs, account_ids: Slots, accounts: _Accounts, server: I64) -> None:
+    """What the pair now adds to its account and to the server."""
+    mark = pairs.mark[pair]
+    most, least = pairs.position[pair] + pairs.buys[pair], pairs.position[pair] - pairs.sells[pair]
+    gross, long, short = max(abs(most), abs(least)) * mark, most * mark, least * mark
+    by_gross, by_long = gross - pairs.gross[pair], long - pairs.long[pair]
+    by_short = short - pairs.short[pair]
+    pairs.gross[pair], pairs.long[pair], pairs.short[pair] = gross, long, short
+    server[0] += by_gross
+    server[1] += by_long
+    server[2] += by_short
+    account = pairs.account[pair] - account_ids.meta[DROPPED]
+    if account >= 0:
+        accounts.gross[account] += by_gross
+        accounts.long[account] += by_long
+        accounts.short[account] += by_short
+
+
+@compiled
+def _ratio(amount: int, limit: int) -> int:
+    """In 1/1024; a limit of 0 is passed by anything."""
+    if limit < _SHOWN:
+        return _RATIO_MAX if amount > limit else 0
+    return min(int(amount // (limit >> 10)), _RATIO_MAX)
+
+
+@compiled
+def _show(i: int, ratio: int, which: int, amount: int, limit: int, account: int, out: _Out) -> None:
+    if ratio > out.values[i]:
+        out.values[i], out.which[i], out.amount[i] = ratio, which, amount
+        out.limit[i], out.account[i] = limit, account
+
+
+@compiled
+def _order(
+    i: int, qty: int, px: int, sign: int, pair: int, pairs: _Pairs, account_ids: Slots, accounts: _Accounts,
+    limits: _Limits, out: _Out,
+) -> None:  # fmt: skip
+    """The limits of single orders."""
+    account = pairs.account[pair] - account_ids.meta[DROPPED]
+    row = accounts.limit[account] if account >= 0 else -1
+    if row < 0:
+        _show(i, 2 * _SHOWN, NO_LIMIT, 0, 0, account, out)
+        return
+    price = px // _PX6 if sign > 0 and px > 0 else pairs.mark[pair]
+    amount = int(qty * price) if price < 1 or qty < _USD6_MAX // price else _USD6_MAX
+    of_account = limits.account[row]
+    _show(i, _ratio(amount, of_account[2]), ORDER_USD, amount, of_account[2], account, out)
+    shares = int(of_account[3])
+    if pairs.limit[pair] >= 0:
+        shares = min(shares, int(limits.symbol[pairs.limit[pair], 1]))
+    if qty > shares:
+        _show(i, max(qty * _SHOWN // max(shares, 1), _SHOWN) if qty < 1 << 50 else _RATIO_MAX, ORDER_QTY, qty, shares,
+              account, out)  # fmt: skip
+
+
+@compiled
+def _rank(
+    pair: int, pairs: _Pairs, account_ids: Slots, accounts: _Accounts, lead: I64, limits: _Limits, i: int, out: _Out
+) -> None:
+    """The share of its limits that the pair's account uses; the account that uses most leads."""
+    row = pairs.limit[pair]
+    dropped = account_ids.meta[DROPPED]
+    account = pairs.account[pair] - dropped
+    if row >= 0:
+        limit = limits.symbol[row, 0]
+        _show(i, _ratio(pairs.gross[pair], limit), SYMBOL_GROSS, pairs.gross[pair], limit, account, out)
+    if account < 0 or accounts.limit[account] < 0:
+        return
+    of_account = limits.account[accounts.limit[account]]
+    net = max(abs(accounts.long[account]), abs(accounts.short[account]))
+    before = accounts.ratio[account]
+    accounts.ratio[account] = max(_ratio(accounts.gross[account], of_account[0]), _ratio(net, of_account[1]))
+    top = lead[0] - dropped
+    if top < 0 or accounts.ratio[account] >= accounts.ratio[top]:
+        lead[0] = account + dropped
+    elif top == account and accounts.ratio[account] < before:
+        for other in range(account_ids.meta[USED]):
+            if accounts.ratio[other] > accounts.ratio[account]:
+                account = other
+        lead[0] = account + dropped
+
+
+@compiled
+def _standing(
+    i: int, lead: I64, server: I64, account_ids: Slots, accounts: _Accounts, limits: _Limits, out: _Out
+) -> None:
+    """What stands whatever the event is about: the leading account and the server."""
+    top = lead[0] - account_ids.meta[DROPPED]
+    if lead[0] >= 0 and top >= 0:
+        of_account = limits.account[accounts.limit[top]]
+        net = max(abs(accounts.long[top]), abs(accounts.short[top]))
+        gross = accounts.gross[top]
+        _show(i, _ratio(gross, of_account[0]), ACCOUNT_GROSS, gross, of_account[0], top, out)
+        _show(i, _ratio(net, of_account[1]), ACCOUNT_NET, net, of_account[1], top, out)
+    net = max(abs(server[1]), abs(server[2]))
+    _show(i, _ratio(server[0], limits.server[0]), SERVER_GROSS, server[0], limits.server[0], -1, out)
+    _show(i, _ratio(net, limits.server[1]), SERVER_NET, net, limits.server[1], -1, out)
