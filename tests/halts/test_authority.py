@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from halts.config import DeskConfig
 from halts.desk import Desk, DeskInput
+from halts.keys import Operator
 from schemas.records import Command
 from tests.halts.desk_world import World, breach
 
@@ -170,3 +171,117 @@ def test_signatures(required: bool, checked: bool, signature: str, accepted: boo
     command = Command("c1", 1, "halt", "firm", "test", by="ann", signature=signature)
     desk.step([DeskInput("commands", 0, 0, command)])
     assert (desk.ledger.scope("firm").state == "HALTING") is accepted
+
+
+# --- who caused it, break-glass, staleness, stages --------------------------------------------------------------------
+
+OWNERS = DeskConfig(
+    cool_off_ms=0,
+    operators={
+        "ann": Operator("-", ("resume", "approve"), ("strategy:PEG",)),
+        "bob": Operator("-", ("resume", "approve")),
+        "cat": Operator("-", ("resume", "approve", "break_glass")),
+    },
+)
+
+
+def owned(**evidence: object) -> World:
+    world = World()
+    world.desk = Desk(OWNERS, 1, verify=lambda command: None)
+    world.tick()
+    world.put(breach(evidence={"what": "overorder", **evidence}))
+    for status in ("blocked", "confirmed"):
+        world.ack(status)
+    return world
+
+
+@pytest.mark.parametrize("evidence", [{"strategy": "PEG"}, {"scope": "strategy:PEG"}, {"strategies": ["A", "PEG"]}])
+def test_who_owns_what_the_halt_is_about_may_neither_resume_nor_approve(evidence: dict[str, object]) -> None:
+    world = owned(**evidence)
+    world.say("resume", "ann")
+    world.say("approve", "Ann", approves=world.say("resume", "bob"))
+    world.say("resume", "ann", emergency=True)
+    assert len(problems(world)) == 3
+    assert all("owns strategy:PEG, which this halt is about" in problem for problem in problems(world))
+    world.say("approve", "bob", approves=world.say("resume", "cat"))
+    assert world.state() == "RESUMING"
+
+
+def test_an_owner_may_resume_what_is_not_theirs() -> None:
+    world = owned(strategy="OTHER")
+    world.say("approve", "bob", approves=world.say("resume", "ann"))
+    assert world.state() == "RESUMING"
+
+
+def test_break_glass_is_one_person_at_once_and_loud() -> None:
+    world = World(DeskConfig(cool_off_ms=60_000))
+    world.halted()
+    world.say("resume", "eve", reason="the market is closing", emergency=True)
+    record = world.halts()[-1]
+    assert (record.state, record.by) == ("RESUMING", "eve (break-glass)")
+    assert record.text.startswith("BREAK-GLASS, one person alone: eve")
+    assert len(world.audited("break_glass")) == 1
+
+
+def test_break_glass_needs_the_halts_own_epoch_and_is_for_resumes_only() -> None:
+    world = shut()
+    world.say("resume", "eve", emergency=True, epoch=0)
+    world.say("approve", "eve", emergency=True)
+    world.say("halt", "eve", "firm", emergency=True)
+    assert [p.split(":")[0].split(" is set")[0] for p in problems(world)] == ["stale", "emergency", "emergency"]
+    assert world.state() == "HALTED"
+
+
+@pytest.mark.parametrize(("ms", "taken"), [(-70_000, False), (70_000, False), (-50_000, True), (50_000, True)])
+def test_a_resume_far_from_the_desks_clock_is_stale(ms: int, taken: bool) -> None:
+    world = shut()
+    s = world.desk.ledger.scope("server:R3")
+    world.put(Command("c", world.now + ms * 10**6, "resume", "server:R3", "x", by="ann", epoch=s.epoch))
+    assert (problems(world) == []) is taken
+    assert (s.epoch, bool(world.desk.ledger.scope("server:R3").request)) == (s.epoch, taken)
+
+
+def test_a_halt_may_have_waited_for_the_desk() -> None:
+    world = World(CONFIG)
+    world.tick()
+    world.put(Command("c", world.now - 3_600 * 10**9, "halt", "firm", "x", by="ann"))
+    assert world.state("firm") == "HALTING"
+
+
+def test_a_forger_uses_up_no_ids_and_evicts_none() -> None:
+    world = World(DeskConfig(commands_max=2, cool_off_ms=0))
+    world.desk = Desk(world.config, 1, verify=lambda c: None if c.signature == "good" else "signature is wrong")
+    world.put(Command("one", 1, "halt", "firm", "x", by="ann", signature="good"))
+    for i in range(9):
+        world.put(Command(f"f{i}", 1, "halt", "symbol:A", "x", by="ann", signature="bad"))
+    world.put(Command("two", 1, "halt", "symbol:B", "x", by="ann", signature="bad"))
+    world.put(Command("two", 1, "halt", "symbol:B", "x", by="ann", signature="good"))
+    assert world.state("symbol:B") == "HALTING"
+    assert world.desk.ledger.commands == {"one": True, "two": True}
+    assert len(world.audited("refused")) == 10
+
+
+def test_on_probation_what_would_warn_halts_also_under_a_reopened_firm() -> None:
+    world = World(DeskConfig(cool_off_ms=0, resume_stage_ms=1_000, probation_ms=5_000, resume_orders_per_s=0))
+    world.tick()
+    world.say("halt", "ann", "firm")
+    world.say("approve", "bob", "firm", approves=world.say("resume", "ann", "firm"))
+    world.tick(1_200)
+    assert world.state("firm") == "ACTIVE", "no stage of few orders where their number is 0"
+    soft = {"detector": "rate", "family": "rate", "hard": False, "score": 3.0, "limit": 2.0}
+    world.put(breach("R1", offset=50, **soft))
+    world.put(breach("R1", offset=51, state="update", **soft))
+    assert world.state("server:R1") == "HALTING"
+    world.tick(6_000)
+    world.put(breach("R2", offset=60, **soft))
+    world.put(breach("R2", offset=61, state="update", **soft))
+    assert world.state("server:R2") == "WARNED"
+
+
+def test_a_halt_of_what_is_halted_says_it_again() -> None:
+    """Over garbage that was written under the key, so that the gates find a record there."""
+    world = shut()
+    before = world.halts()[-1]
+    world.say("halt", "cat")
+    assert world.halts()[-1] == before
+    assert len(world.audited("transition")) == len(world.halts()) - 1
