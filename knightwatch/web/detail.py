@@ -1,5 +1,6 @@
 """The card of one scope: what is halted, why, what to do. HTML made once for all viewers of the scope."""
 
+from collections import Counter
 from typing import Final
 
 from halts.gate_state import latched
@@ -47,7 +48,9 @@ def overview(picture: Picture) -> str:
         line = (
             f"{len(routers)} routers, {gates} with an open gate" + (f", <b>{silent} silent</b>" if silent else "") + "."
         )
-    tiles = "".join(_tile(s) for s in routers)
+    builds = Counter(s.router.build for s in routers if s.router)
+    usual = builds.most_common(1)[0][0] if builds else ""
+    tiles = "".join(_tile(s, usual) for s in routers)
     grid = f'<div class="tiles">{tiles}</div>' if tiles else ""
     return (
         f'<article class="card active calm"><header>{tag("ACTIVE")}<h1>{title}</h1></header>'
@@ -55,16 +58,20 @@ def overview(picture: Picture) -> str:
     )
 
 
-def _tile(scope: Scope) -> str:
+def _tile(scope: Scope, usual: str) -> str:
+    """usual: the build that most routers run."""
     router = scope.router
     assert router is not None, "tiles are of routers"
     gate = "SILENT" if scope.silent else (router.gate or "no gate reported")
     odd = "" if gate == "ACTIVE" else ' class="odd"'
+    build = escape(router.build)
+    if router.build != usual:
+        build = f'<span class="odd">◆ {build}, unlike most</span>'
     money = f"<span>{_result(scope.live.loss_usd)}</span>" if scope.live else "<span>no flow</span>"
     return (
         f'<button class="tile" id="tile-{escape(router.server)}" data-pick="{escape(scope.name)}">'
         f"<b>{escape(router.server)}</b><span{odd}>gate {escape(gate.lower())}</span>{money}"
-        f"<small>{escape(router.build)}</small></button>"
+        f"<small>{build}</small></button>"
     )
 
 
