@@ -8,7 +8,9 @@ from detectors.conservation import Conservation
 from detectors.crossing import Crossing
 from detectors.detector import Detector
 from detectors.exposure import Exposure
+from detectors.fanout import FanOut
 from detectors.malformed import Malformed
+from detectors.orphans import Orphans
 from detectors.rate import Rate
 from detectors.repetition import Repetition
 
@@ -19,4 +21,6 @@ CATALOG: Final[tuple[Callable[[Stage1Config], Detector], ...]] = (
     lambda c: Repetition(c.repetition),
     lambda c: Malformed(c.malformed),
     lambda c: Exposure(c.exposure, c.orders_max),
+    lambda c: FanOut(c.fanout),
+    lambda c: Orphans(c.orphans),
 )

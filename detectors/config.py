@@ -170,6 +170,29 @@ class ExposureConfig(Struct, frozen=True, forbid_unknown_fields=True):
     quiet_s: float = 5.0
 
 
+class FanOutConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Children of one parent. See ``detectors/fanout.py``."""
+
+    children_limit: float = 40.0
+    """Children beyond the allowance at which the breach opens."""
+    children_per_s: float = 3.0
+    walks_max: int = 2_048
+    """Parents followed at once; the one with the fewest children gives way."""
+    quiet_s: float = 5.0
+    bound_halt: float = 2.0
+    """Score, in limits, beyond which this detector halts alone."""
+
+
+class OrphansConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Children of parents that nobody accepted. See ``detectors/orphans.py``."""
+
+    orders_limit: float = 20.0
+    orders_per_s: float = 0.5
+    settle_s: float = 3_600.0
+    """A log that begins in mid-session: orphans count only so long after its first event."""
+    quiet_s: float = 5.0
+
+
 class NoveltyConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Rows unlike any before. See ``detectors/novelty.py``."""
 
@@ -201,4 +224,6 @@ class Stage1Config(Struct, frozen=True, forbid_unknown_fields=True):
     repetition: RepetitionConfig = RepetitionConfig()
     malformed: MalformedConfig = MalformedConfig()
     exposure: ExposureConfig = ExposureConfig()
+    fanout: FanOutConfig = FanOutConfig()
+    orphans: OrphansConfig = OrphansConfig()
     novelty: NoveltyConfig = NoveltyConfig()

@@ -92,6 +92,12 @@ def mix(h: np.uint64, word: np.uint64) -> np.uint64:
 
 
 @compiled
+def number_key(number: int) -> np.uint64:
+    """A key for a number."""
+    return mix(_K, np.uint64(number + 1))
+
+
+@compiled
 def _fallen(value: int, since: int, now: int, rate: int, shift: int) -> int:
     if value == 0 or now <= since:
         return value
@@ -169,13 +175,6 @@ def show(walks: Walks, now: int, i: int, before: int, shown: Shown) -> None:
         shown.used[0] += 1
 
 
-@compiled
-def fade(walks: Walks, t: I64, shown: Shown) -> None:
-    """A flow without hits."""
-    for i in range(len(t)):
-        show(walks, t[i], i, ONE, shown)
-
-
 class KeyedCusums:
     """The walks of one detector of one server.
 
@@ -197,11 +196,6 @@ class KeyedCusums:
     def walks(self) -> Walks:
         """For the compiled loops."""
         return self._walks
-
-    @property
-    def still(self) -> bool:
-        """Is there no lead that could be shown?"""
-        return int(self._walks.lead[VALUE]) < _FLOOR
 
     def shown(self, n: int) -> Shown:
         """Room for what a pass over n events gives."""

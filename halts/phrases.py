@@ -129,7 +129,7 @@ def _malformed(c: Cause) -> str:
         case "refused_requests" if "count" in e:
             return f"had {_count(e, 'count', 'request')} refused, most of them cancels and replaces"
         case "unknown_orders" if "count" in e:
-            return f"sent {_count(e, 'count', 'cancel or replace')} of orders that it never sent"
+            return f"sent {number(e['count'])} cancels and replaces of orders that it never sent"
         case "far_price" | "amend_past_limits" if "px" in e:
             verb = "amended an order" if e["what"] == "amend_past_limits" else "sent an order"
             quote = f" where the market is {number(e.get('bid'))} to {number(e.get('ask'))}" if e.get("ask") else ""
@@ -285,6 +285,8 @@ def _names(x: Any) -> str:
 
 PHRASES: Final[Mapping[str, Callable[[Cause], str]]] = {
     "conservation": _conservation,
+    "fanout": _conservation,
+    "orphans": _conservation,
     "rate": _rate,
     "crossing": _crossing,
     "repetition": _repetition,
