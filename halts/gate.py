@@ -22,6 +22,7 @@ from typing import Any, Final, Self
 from msgspec import Struct
 
 from halts.gate_acks import Sweeps, Working, as_working
+from halts.gate_clock import Leaps, boot_ns
 from halts.gate_io import Link, Outbox, Raw
 from halts.gate_state import NOT_STARTED, OPEN, Decision, GateState, Refusal, View, severity
 from halts.gate_trust import Trust
@@ -41,6 +42,8 @@ WorkingOrders = Callable[[HaltRecord], Iterable[str] | int]
 POLL_MS: Final = 100
 POLL_SWEEP_MS: Final = 5
 PROBE_NS: Final = 500 * MS_NS
+LEAP_NS: Final = 500 * MS_NS
+"""How far UTC and monotonic clock may move apart between two looks (100 ms) before nothing heard so far counts."""
 BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 JOIN_S: Final = 10.0
 
@@ -111,6 +114,7 @@ class HaltGate:
             trust=trust,
         )
         self._sweeps, self._outbox = Sweeps(server), Outbox()
+        self._leaps = Leaps(LEAP_NS)
         self._view = View(0, NOT_STARTED)
         self._changed = threading.Condition()
         self._stop = threading.Event()
@@ -126,7 +130,7 @@ class HaltGate:
         reducing: the order can only bring the position nearer to zero. What is not named is taken to be whatever is
         halted: an order without its symbol does not pass while any symbol is.
         """
-        view, now = self._view, time.monotonic_ns()
+        view, now = self._view, boot_ns()
         if now >= view.deadline_ns:
             return view.expired
         if view.clear:
@@ -141,7 +145,7 @@ class HaltGate:
     def is_open(self) -> bool:
         """Caught up, heartbeat fresh, and neither the firm nor this server restricted."""
         view = self._view
-        return time.monotonic_ns() < view.deadline_ns and not view.everywhere
+        return boot_ns() < view.deadline_ns and not view.everywhere
 
     def wait_open(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds for ``is_open``; returns it."""
@@ -153,11 +157,11 @@ class HaltGate:
 
     def node_gate(self) -> Gate:
         """What this node publishes about its gate on ``nodes``."""
-        return self._state.gate(time.monotonic_ns() < self._view.deadline_ns)
+        return self._state.gate(boot_ns() < self._view.deadline_ns)
 
     def state(self) -> GateSnapshot:
         """Everything a person wants to know of this gate."""
-        state, view, now = self._state, self._view, time.monotonic_ns()
+        state, view, now = self._state, self._view, boot_ns()
         expired, pending = now >= view.deadline_ns, self._sweeps.pending
         first = view.expired if expired else view.everywhere[0].decision if view.everywhere else OPEN
         return GateSnapshot(
@@ -238,16 +242,18 @@ class HaltGate:
             self._state.counters.connections += 1
             self._caught_up_once = self._caught_up_once or self._state.caught_up
             self._swap()
-            probe_ns = time.monotonic_ns() + PROBE_NS
+            probe_ns = boot_ns() + PROBE_NS
             while not self._stop.is_set():
                 self._take(link.poll(POLL_SWEEP_MS if self._sweeps.pending or len(self._outbox) else POLL_MS))
                 self._work(link)
-                now = time.monotonic_ns()
-                if now < self._state.deadline_ns:
+                now = boot_ns()
+                leapt = self._leaps.moved(now, time.time_ns())
+                self._state.counters.clock_leaps += leapt
+                if now < self._state.deadline_ns and not leapt:
                     probe_ns = now + PROBE_NS
-                elif now >= probe_ns:  # silence: is it the desk or the way to it? The barrier moves to the end of now
+                elif now >= probe_ns or leapt:  # silence: is it the desk or the way to it? The barrier moves to the end
                     self._state.connected(*link.bounds())
-                    probe_ns = time.monotonic_ns() + PROBE_NS
+                    probe_ns = boot_ns() + PROBE_NS
                     self._swap()
                 self._notify()
         finally:
@@ -259,7 +265,7 @@ class HaltGate:
         """Apply, show, and only then see what is owed: blocking comes before everything else."""
         if not records:
             return
-        mono, utc = time.monotonic_ns(), time.time_ns()
+        mono, utc = boot_ns(), time.time_ns()
         changes = [c for r in records if (c := self._state.apply(r.offset, r.key, r.value, mono, utc)) is not None]
         self._swap()
         for refusal in self._state.take_refusals():
@@ -270,7 +276,7 @@ class HaltGate:
             self._caught_up_once = True
             changes = list(self._state.records.values())
         for record in changes:
-            ack = self._sweeps.accept(record, time.monotonic_ns(), time.time_ns())
+            ack = self._sweeps.accept(record, boot_ns(), time.time_ns())
             if ack is not None:
                 log.warning(
                     "gate of %s: %s %s, epoch %d: %s",
@@ -301,16 +307,16 @@ class HaltGate:
         """Acks out, cancels, and what is still working. A hook that takes long finds the gate closed behind it."""
         if not self._sweeps.pending:
             if link is not None and len(self._outbox):
-                self._outbox.pump(link, time.monotonic_ns())
+                self._outbox.pump(link, boot_ns())
             return
-        cap = time.monotonic_ns() + self._hook_ns
+        cap = boot_ns() + self._hook_ns
         self._show(self._view.until(cap, "a hook of the router has kept the gate from listening too long"))
         if link is not None:
-            self._outbox.pump(link, time.monotonic_ns())
-        for ack in self._sweeps.step(time.monotonic_ns(), time.time_ns, self._ask_cancel, self._ask_working):
+            self._outbox.pump(link, boot_ns())
+        for ack in self._sweeps.step(boot_ns(), time.time_ns, self._ask_cancel, self._ask_working):
             self._outbox.put(ack)
         if link is not None:
-            self._outbox.pump(link, time.monotonic_ns())
+            self._outbox.pump(link, boot_ns())
         self._swap()
 
     def _ask_cancel(self, record: HaltRecord) -> Working | None:
@@ -345,7 +351,7 @@ class HaltGate:
         if self._on_change is None:
             return
         view = self._view
-        told = (time.monotonic_ns() < view.deadline_ns, view.everywhere, view.symbols, view.strategies, view.accounts)
+        told = (boot_ns() < view.deadline_ns, view.everywhere, view.symbols, view.strategies, view.accounts)
         if told != self._told:
             self._told = told
             try:

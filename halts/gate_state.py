@@ -72,6 +72,8 @@ class Counters:
     connections: int = 0
     connection_failures: int = 0
     hook_failures: int = 0
+    clock_leaps: int = 0
+    """UTC and the monotonic clock of this host moved apart: it was stopped, or its clock was set."""
 
 
 def _same(a: HaltRecord, b: HaltRecord) -> bool:
