@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from dashboards.board import DESK_URL, UIDS
-from dashboards.panels import DATASOURCE_UID, WINDOW, level, quantile, rate
+from dashboards.panels import DATASOURCE_UID, RARE_WINDOW, WINDOW, level, quantile, rate
 from dashboards.queries import STOPPED_STATES, desk_age, limit_used, loss_per_s, time_to_limit
 from schemas import metrics as m
 
@@ -55,8 +55,11 @@ class Alert:
         return self.expr.replace(WINDOW, ALERT_WINDOW)
 
 
-_ORDERS_WHILE_CLOSED: Final = f"{rate(m.ORDERS)} and on (server) {level(m.GATE_OPEN)} == 0"
-_TO_BLOCKED: Final = quantile(0.99, m.LATENCY, "stage", 'stage!="blocked_to_confirmed"')
+FLOW_WINDOW: Final = "3s"
+"""Short: in a longer one the orders from before the halt would look like orders after it."""
+_ORDERS_WHILE_CLOSED: Final = f"{rate(m.ORDERS).replace(WINDOW, FLOW_WINDOW)} and on (server) {level(m.GATE_OPEN)} == 0"
+_TO_BLOCKED: Final = quantile(0.99, m.LATENCY, "stage", 'stage!="blocked_to_confirmed"', RARE_WINDOW)
+_CANARY_MEAN: Final = f"rate({m.CANARY.name}_sum[{RARE_WINDOW}]) / rate({m.CANARY.name}_count[{RARE_WINDOW}])"
 
 _RUNAWAY: Final = (
     Alert(
@@ -70,7 +73,7 @@ _RUNAWAY: Final = (
         "Cut their venue sessions.", "gate-unconfirmed", "halts",
     ),
     Alert(
-        "FlowAfterHalt", "runaway", "page", _ORDERS_WHILE_CLOSED, ">", 0, 3,
+        "FlowAfterHalt", "runaway", "page", _ORDERS_WHILE_CLOSED, ">", 0, 6,
         "{{ $labels.server }} still sends {{ $value | humanize }} orders/s although its gate is closed. Cut its venue "
         "sessions now.", "flow-after-halt", "server", incident_only=True,
     ),
@@ -121,8 +124,13 @@ _BLIND: Final = (
         "slow-kill-path", "pipeline",
     ),
     Alert(
-        "CanaryLate", "blind", "warning", f"time() - max({m.CANARY_TIME.name})", ">", 60, 15,
-        "No probe halt came back for {{ $value | humanizeDuration }}: the kill path is unproven.",
+        "CanaryLate", "blind", "warning", f"time() - max({m.CANARY_TIME.name}) or vector(3600)", ">", 90, 15,
+        "No probe halt came back for {{ $value | humanizeDuration }} (1h: none ever did): the kill path is unproven.",
+        "canary-late", "pipeline",
+    ),
+    Alert(
+        "CanarySlow", "blind", "warning", f"max({_CANARY_MEAN})", ">", 0.5, 15,
+        "A probe halt takes {{ $value | humanizeDuration }} there and back: real halts are as slow.",
         "canary-late", "pipeline",
     ),
     Alert(

@@ -7,9 +7,11 @@ from dashboards.panels import (
     GREY,
     ORANGE,
     PURPLE,
+    RARE_WINDOW,
     SKY,
     STATE_MAPPING,
     VERMILLION,
+    WINDOW,
     YELLOW,
     Column,
     Panel,
@@ -35,12 +37,18 @@ STAGE_COLOURS = dict(zip(m.LATENCY_STAGES, (SKY, YELLOW, ORANGE, PURPLE), strict
 def latency_by_stage(q: float, w: int = 12, h: int = 7) -> Panel:
     """Quantile of each stage of the kill path, in the order in which they happen."""
     stages = [
-        Query(quantile(q, m.LATENCY, "", f'stage="{stage}"'), stage.replace("_", " ")) for stage in m.LATENCY_STAGES
+        Query(
+            quantile(q, m.LATENCY, "", f'stage="{stage}"', WINDOW if stage == m.LATENCY_STAGES[0] else RARE_WINDOW),
+            stage.replace("_", " "),
+            incident=stage != m.LATENCY_STAGES[0],
+        )
+        for stage in m.LATENCY_STAGES
     ]
     overrides = tuple(dressed(stage.replace("_", " "), colour) for stage, colour in STAGE_COLOURS.items())
     return series(
         f"Kill path, p{q * 100:.0f} by stage",
-        "In the order in which they happen. Promise up to blocked: p50 60 ms, p99 150 ms.",
+        "In the order in which they happen; from the verdict on, halts and drills of the last 5 min. Promise up to "
+        "blocked: p50 60 ms, p99 150 ms.",
         stages, w=w, h=h, unit="s", steps=((None, BLUE), (0.06, ORANGE), (0.15, VERMILLION)), limit=True,
         overrides=overrides, links=(runbook("slow-kill-path"),),
     )  # fmt: skip

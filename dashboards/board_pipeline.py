@@ -10,6 +10,7 @@ from dashboards.panels import (
     GREY,
     ORANGE,
     PURPLE,
+    RARE_WINDOW,
     SKY,
     VERMILLION,
     YELLOW,
@@ -32,6 +33,8 @@ from schemas import metrics as m
 
 LAG_STEPS: Final[Steps] = ((None, BLUE), (1_000.0, ORANGE), (10_000.0, VERMILLION))
 AGE_STEPS: Final[Steps] = ((None, BLUE), (15.0, ORANGE), (60.0, VERMILLION))
+CANARY_STEPS: Final[Steps] = ((None, BLUE), (75.0, ORANGE), (90.0, VERMILLION))
+"""A probe flies once a minute."""
 
 
 PARTITION: Final = "topic, partition"
@@ -50,7 +53,7 @@ def _headline() -> tuple[Panel, ...]:
     return (
         heartbeat(4),
         stat("Canary came back", "Age of the newest probe halt that went the whole kill path and back.", canary, w=4,
-             unit="s", steps=AGE_STEPS, spark=False, defaults={"decimals": 0}, links=(runbook("canary-late"),)),
+             unit="s", steps=CANARY_STEPS, spark=False, defaults={"decimals": 0}, links=(runbook("canary-late"),)),
         stat("Lag", "Messages on the broker not yet processed.", lag, w=4, steps=LAG_STEPS,
              links=(runbook("consumer-lag"),)),
         stat("Oldest snapshot", "Age of the oldest partition snapshot: what a restart has to read again.", snapshot,
@@ -97,11 +100,11 @@ def _work() -> tuple[Panel, ...]:
         overrides=(dressed("stage1", SKY), dressed("desk", ORANGE)),
     )  # fmt: skip
     probe = (
-        Query(quantile(0.5, m.CANARY, ""), "p50"),
-        Query(quantile(0.99, m.CANARY, ""), "p99"),
+        Query(quantile(0.5, m.CANARY, "", window=RARE_WINDOW), "p50"),
+        Query(quantile(0.99, m.CANARY, "", window=RARE_WINDOW), "p99"),
     )
     canary = series(
-        "Canary, seconds", "A probe halt through the whole kill path, there and back.", probe, w=8, unit="s",
+        "Canary, seconds", "A probe halt through the whole kill path, there and back; the last 5 min.", probe, w=8, unit="s",
         overrides=(dressed("p50", SKY), dressed("p99", ORANGE)), links=(runbook("canary-late"),),
     )  # fmt: skip
     return work, batch, canary

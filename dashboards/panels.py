@@ -24,6 +24,8 @@ PURPLE: Final = "#CC79A7"
 GREY: Final = "#8E8E8E"
 
 WINDOW: Final = "$__rate_interval"
+RARE_WINDOW: Final = "5m"
+"""For what happens once a minute or once a month: in a window of seconds it would hardly ever be seen."""
 
 Steps = tuple[tuple[float | None, str], ...]
 PLAIN: Final[Steps] = ((None, SKY),)
@@ -167,11 +169,11 @@ def median(vector: str) -> str:
     return f"quantile(0.5, {vector})"
 
 
-def quantile(q: float, metric: Metric, by: str, where: str = "") -> str:
+def quantile(q: float, metric: Metric, by: str, where: str = "", window: str = WINDOW) -> str:
     """Quantile of a histogram, per value of ``by`` (or one, where ``by`` is empty)."""
     labels = f"le, {by}" if by else "le"
     name = f"{metric.name}_bucket" + (f"{{{where}}}" if where else "")
-    return f"histogram_quantile({q}, sum by ({labels}) (rate({name}[{WINDOW}])))"
+    return f"histogram_quantile({q}, sum by ({labels}) (rate({name}[{window}])))"
 
 
 # --- kinds of panel ---------------------------------------------------------------------------------------------------

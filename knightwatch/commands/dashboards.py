@@ -52,11 +52,17 @@ def build(
 def check(
     prometheus: str = typer.Option("", help="Ask every expression of this Prometheus too, as http://localhost:9090."),
     calm: bool = typer.Option(False, help="Expressions that need an incident may return nothing."),
+    demo: bool = typer.Option(
+        False, "--demo", help="Run the power-peg demo under a Prometheus of our own and ask that."
+    ),
     as_json: bool = AS_JSON,
 ) -> None:
     """Is every panel complete, every metric known, every file fresh, and does every expression return data?"""
     from dashboards.check import Prometheus, live, static
 
+    if demo:
+        _rehearse(as_json)
+        return
     report = live(Prometheus(prometheus), calm) if prometheus else static()
     if as_json:
         typer.echo(json.dumps({"ok": report.ok, "asked": prometheus or None, **dataclasses.asdict(report)}))
@@ -68,6 +74,29 @@ def check(
         verdict = "all well" if report.ok else f"{len(report.findings)} problems"
         typer.echo(f"{report.panels} panels, {report.expressions} expressions, {asked}{quiet}: {verdict}")
     if not report.ok:
+        raise typer.Exit(1)
+
+
+def _rehearse(as_json: bool) -> None:
+    """``check --demo``: everything together, for about half a minute. Exits 1 for any problem."""
+    from knightwatch.config import load
+    from knightwatch.demo import Demo, Plan
+    from knightwatch.rehearsal import free_ports, rehearse
+
+    plan = Plan(metrics_port=free_ports(2), afterwards_s=60.0)
+    made = Demo(plan, load(None), lambda line: typer.echo(line, err=True), lambda *_: None)
+    found = rehearse(made)
+    if as_json:
+        typer.echo(json.dumps(found.document()))
+    else:
+        for problem in found.problems:
+            typer.echo(problem, err=True)
+        typer.echo(
+            f"{found.report.panels} panels, {found.report.expressions} expressions, {found.report.series} series; "
+            f"{found.scope} halted, in Prometheus after {found.shown_after_s or 0:.2f} s; stands out: "
+            f"{', '.join(found.standing_out) or 'nobody'}; firing: {', '.join(found.firing) or 'nothing'}"
+        )
+    if found.problems:
         raise typer.Exit(1)
 
 
