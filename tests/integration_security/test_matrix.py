@@ -53,8 +53,8 @@ WRITES = {
 READS = {
     "router": {"halts"},
     "worker": set(TOPICS),
-    "operator": {"halts", "acks", "commands", "audit"},
-    "break-glass": {"halts", "acks", "commands", "audit"},
+    "operator": {"halts", "acks", "commands", "audit", "nodes"},
+    "break-glass": {"halts", "acks", "commands", "audit", "nodes"},
     "release": set(),
     "viewer": set(TOPICS) - {"snapshots"},
 }
