@@ -2,6 +2,8 @@
 reason, two people for firm and server scopes, not before the cool-off is over, and nobody whose trading the halt is
 about; then in stages. Break-glass does it alone and at once, and is told as such everywhere."""
 
+from typing import Final
+
 from halts import drills, proposals
 from halts.draft import Draft
 from halts.orders import OPERATOR, halt
@@ -22,6 +24,9 @@ from halts.state import (
 from schemas.records import Cause, Command
 from schemas.scopes import FIRM, KINDS, parse
 from schemas.units import MS_NS, S_NS
+
+NAMED: Final = {**{kind: kind for kind in KINDS}, **{f"{kind}s": kind for kind in KINDS}, "strategies": "strategy"}
+"""Keys of a cause's evidence that name a scope, or several."""
 
 
 def command(d: Draft, said: Said) -> None:
@@ -168,10 +173,9 @@ def implicated(s: ScopeState) -> set[str]:
         for key, value in cause.evidence.items():
             values = value if isinstance(value, list | tuple) else [value]
             words = [word for word in values if isinstance(word, str) and word]
-            kind = key.removesuffix("s")
-            if kind in KINDS:
+            if (kind := NAMED.get(key)) is not None:
                 found.update(f"{kind}:{word}" for word in words)
-            elif kind == "scope":
+            elif key in ("scope", "scopes"):
                 found.update(words)
     return found
 
