@@ -19,7 +19,7 @@ class DivergenceConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The same for its share of aggressive fills."""
     dispersion: Annotated[float, Meta(ge=1)] = 100.0
     """Variance-to-mean ratio of orders: they come in clusters, and clusters hit one server at a time."""
-    crossing_dispersion: Annotated[float, Meta(ge=1)] = 30.0
+    crossing_dispersion: Annotated[float, Meta(ge=1)] = 10.0
     reject_dispersion: Annotated[float, Meta(ge=1)] = 2.0
     reject_share_min: Annotated[float, Meta(gt=0, le=1)] = 0.002
     """Least share of refused orders that counts as ordinary."""

@@ -2,6 +2,7 @@
 is refused, and in how much of it crosses the spread."""
 
 import math
+from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -15,8 +16,8 @@ from detectors.fleet.roster import ASKS, COUNTS, FILLS, HITS, PARENTS, REJECTS, 
 from schemas.records import Breach, Family
 from schemas.units import S_NS
 
-JUMPS: Final = (2.0, 8.0)
-"""Ratios to what is allowed against which the CUSUMs are set."""
+JUMPS: Final = ((2.0, 8.0), (2.0, 8.0), (2.0, 8.0), (1.25, 1.6))
+"""By channel, ratios to what is allowed against which the CUSUMs are set (a share of fills can hardly double)."""
 FAST, SLOW, LONG = 10, 300, 3_000
 """Frames (100 ms) over which a rate is smoothed: a second, half a minute, five minutes."""
 KNOWN: Final = 600
@@ -30,8 +31,7 @@ REJECT_PRIOR, REJECT_PRIOR_FAST = 500.0, 20.0
 """Orders by which a server's share of refused orders (of five minutes, of a second) is drawn to the least ordinary."""
 AFTER_NS: Final = 600 * S_NS
 """A change of the server this recent is named in the evidence."""
-_GAINS: Final = tuple(math.log(r) for r in JUMPS)
-_COSTS: Final = tuple(r - 1.0 for r in JUMPS)
+_STEPS: Final = tuple(tuple((math.log(r), r - 1.0) for r in jumps) for jumps in JUMPS)
 _NONE: Final = [0.0] * len(COUNTS)
 UNITS: Final = ("orders a second", "orders a parent", "% of orders refused", "% of fills crossing the spread")
 
@@ -52,7 +52,7 @@ class Compared(Struct):
     frames: int = 0
     counts: list[float] = field(default_factory=lambda: [*_NONE])
     """Totals at the last judgement."""
-    walks: list[list[float]] = field(default_factory=lambda: [[0.0] * len(JUMPS) for _ in UNITS])
+    walks: list[list[float]] = field(default_factory=lambda: [[0.0] * len(jumps) for jumps in JUMPS])
     alarms: list[Alarm] = field(default_factory=lambda: [Alarm() for _ in UNITS])
 
     def smooth(self, counts: list[float], span: int) -> None:
@@ -87,8 +87,9 @@ class Divergence:
 
         W_r = max(0, W_r + ln r * n - (r - 1) * a * e),   r in JUMPS,   score = max_r W_r / F   (nats),
 
-    a the headroom, F the dispersion (quasi-likelihood, as in ``rate``). Leave-one-out: e rests on the median of the
-    other servers, never on the server itself, so that it is neither judged by its own flow nor blamed for one bad peer;
+    a the headroom, F the dispersion (quasi-likelihood, as in ``rate``). While it is open, W halves with each judgement in
+    which n <= a e, so that it closes soon after the excess has ended, however high it was. Leave-one-out: e rests on the
+    median of the other servers, never on the server itself, so that it is neither judged by its own flow nor blamed for one bad peer;
     fewer than half the peers cannot shift a median. What all do at once (an auction, news) raises e for all, and is
     no divergence.
 
@@ -99,8 +100,8 @@ class Divergence:
     | ``divergence_rejects`` | refused orders | its orders x the median over peers of the refused share |
     | ``divergence_crossing`` | aggressive fills | its fills x the median over peers of the aggressive share |
 
-    Rates are smoothed over a second, parents and crossing over 30 s, refusals over 5 min or a second, whichever is more
-    (an exchange that refuses everybody's orders is nobody's fault). A server's usual
+    Rates are smoothed over a second, parents over a second or 30 s, refusals over a second or 5 min, whichever is more
+    (an exchange that refuses everybody's orders is nobody's fault), crossing over 30 s. A server's usual
     rate is the mean of what it sent while nothing was open on it, drawn to the peers' median by ``KNOWN`` frames; until
     then the headroom is up to doubled. Nothing is learned of a server while it is abnormal. A flow without parents has
     no fan-out channel. Warm-up: none, but duller in the first minute. Needs two servers whose rows come.
@@ -129,6 +130,11 @@ class Divergence:
         """Median over servers of rate / usual rate."""
         self.moving_parents = 1.0
 
+    def alarms(self) -> Iterator[tuple[str, Alarm]]:
+        """Of every server."""
+        for one in self.compared.values():
+            yield from zip(self.names, one.alarms, strict=True)
+
     def judge(self, roster: Roster, now: int) -> list[Breach]:
         """Score, then learn."""
         new: list[tuple[Server, Compared, list[float], int]] = []
@@ -151,9 +157,11 @@ class Divergence:
             for _, one, counts, span in new:
                 expected = self._expected(one, peers, usual, counts, span)
                 observed = (counts[ASKS], counts[ASKS], counts[REJECTS], counts[HITS])
-                for walks, n, e in zip(one.walks, observed, expected, strict=True):
-                    for r, (gain, cost) in enumerate(zip(_GAINS, _COSTS, strict=True)):
-                        walks[r] = max(0.0, walks[r] + gain * n - cost * e)
+                for k, (n, e) in enumerate(zip(observed, expected, strict=True)):
+                    walks, over = one.walks[k], one.alarms[k].open and n <= e
+                    for r, (gain, cost) in enumerate(_STEPS[k]):
+                        held = walks[r] / 2 if over else walks[r]
+                        walks[r] = max(0.0, held + gain * n - cost * e)
         for server in roster.servers.values():
             found += self._tell(roster, server, now)
         for server, one, counts, span in new:
@@ -198,7 +206,7 @@ class Divergence:
         rate = self._rate(one, usual)
         moving = max(_others(peers.moving, fast[ASKS] / rate), RATIO_MIN)
         fan_out = _others(peers.fan_out, ratio(slow[ASKS], slow[PARENTS]))
-        asked = max(slow[PARENTS], peers.parents / 4, 1e-6) * fan_out
+        asked = max(slow[PARENTS], fast[PARENTS], peers.parents / 4, 1e-6) * fan_out
         refused = max(
             _others(peers.refused, self._refused(one.long, LONG, REJECT_PRIOR)),
             _others(peers.refused_now, self._refused(fast, FAST, REJECT_PRIOR_FAST)),
@@ -218,6 +226,7 @@ class Divergence:
         for k, (name, walks, alarm) in enumerate(zip(self.names, one.walks, one.alarms, strict=True)):
             score = max(walks) / self._dispersions[k]
             if score <= 0.0 and alarm.first is None:
+                alarm.ratio = 0.0
                 continue
             edge = alarm.step(score, c.limit_nats, now, self._quiet_ns, server.first)
             if edge:

@@ -151,7 +151,7 @@ class Drift:
         return evidence
 
     def _widening(self, roster: Roster, now: int) -> list[Breach]:
-        """The newest change after which enough servers became abnormal that were not."""
+        """The newest change after which most servers became abnormal that were not; a declared one tells more."""
         if not self.widened.open and not roster.changes:
             self.widened.ratio = 0.0
             return []
@@ -162,7 +162,8 @@ class Drift:
             if now - one.at > self._widened_ns:
                 break
             fresh = sum(name not in one.abnormal for name in abnormal) if one.abnormal else 0
-            if fresh > more:
+            named = change is not None and one.declared > change.declared
+            if fresh > more or (fresh == more and named):
                 more, change = fresh, one
         limit = float(self._config.widened_servers)
         newest = newest_of(roster)
