@@ -8,9 +8,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.codec_check import HEADER, SIZE, bad_rows, explain_row
+from schemas.codec_check import HEADER, SIZE, bad_rows, explain_row, headers_good
 from schemas.codec_rules import Fault, Reason, Refusal
-from schemas.events import EVENT, MESSAGE
+from schemas.events import EVENT, MESSAGE, as_words
 
 FIRST_BYTE: Final = MESSAGE.header[0] & 0xFF
 """What a good SBE value begins with (0xD8); no JSON text does."""
@@ -52,19 +52,17 @@ def decode_whole(values: Sequence[bytes | None]) -> tuple[NDArray[Any], NDArray[
     """The fast path: events, and how many each value holds (None: one each), or None if any value is not whole SBE
     messages of this schema and version (the careful path must then look at each)."""
     try:
-        lengths = list(map(len, values))  # type: ignore[arg-type]  # a tombstone is the TypeError below
-        data = b"".join(values)  # type: ignore[arg-type]
+        lengths = set(map(len, values))  # type: ignore[arg-type]  # a tombstone is the TypeError below
+        data = bytearray().join(values)  # type: ignore[arg-type]  # not bytes: the loops want writable memory
     except TypeError:
         return None
     counts = None
-    if lengths.count(SIZE) != len(lengths):
-        sizes = np.array(lengths, np.int64)
-        if (sizes % SIZE).any() or not sizes.all():
+    if lengths != {SIZE}:
+        if any(length % SIZE or not length for length in lengths):
             return None
-        counts = sizes // SIZE
-    if (np.frombuffer(data, "<u8")[:: SIZE // 8] != HEADER).any():
-        return None
-    return np.frombuffer(data, EVENT), counts
+        counts = np.fromiter(map(len, values), np.int64, len(values)) // SIZE  # type: ignore[arg-type]
+    events = np.frombuffer(data, EVENT)
+    return (events, counts) if headers_good(as_words(events)) else None
 
 
 def positions(counts: NDArray[np.int64]) -> NDArray[np.int32]:

@@ -90,7 +90,7 @@ def word_of(name: str) -> int:
 
 def as_words(events: NDArray[Any]) -> NDArray[np.uint64]:
     """(n, 28) the events as 64-bit words, writable memory for the compiled loops; a view wherever it can be."""
-    words: NDArray[np.uint64] = np.ascontiguousarray(events, EVENT).view("<u8").reshape(len(events), -1)
+    words: NDArray[np.uint64] = np.ascontiguousarray(events, EVENT).view("<u8").reshape(-1, EVENT.itemsize // 8)
     return words if words.flags.writeable else words.copy()
 
 
