@@ -18,14 +18,15 @@ Connect = Callable[[Operator], DeskClient]
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What somebody wants. halt_id, epoch: of the record they were looking at. direct: write the halt to ``halts``
-    themselves, for when no desk is alive to decide it."""
+    """What somebody wants. halt_id, epoch: of the record they were looking at. approves: id of the request that they saw.
+    direct: write the halt to ``halts`` themselves, for when no desk is alive to decide it."""
 
     verb: CommandVerb
     scope: str
     reason: str
     halt_id: str = ""
     epoch: int = 0
+    approves: str = ""
     direct: bool = False
 
 
@@ -66,10 +67,9 @@ def _said(client: DeskClient, order: Order, reason: str, by: str) -> Outcome:
         )
     if order.verb == "resume":
         return _watch(client, client.say("resume", order.scope, reason, by))
-    asked = client.open_request(order.scope)
-    if asked is None:
+    if not order.approves:
         return Outcome(False, "No request", f"Nobody asks to reopen {order.scope} any more.")
-    return _watch(client, client.say("approve", order.scope, reason, by, approves=asked.command_id))
+    return _watch(client, client.say("approve", order.scope, reason, by, approves=order.approves))
 
 
 def _watch(client: DeskClient, command: Command) -> Outcome:

@@ -58,6 +58,7 @@ export default {
         <aside class="side">
           <div class="listhead"><h2>Scopes</h2><input type="search" placeholder="find  /" aria-label="Find a scope" data-find></div>
           <div class="list" role="listbox" aria-label="Scopes, the worst first" tabindex="0" data-block="rows"></div>
+          <button class="halt small" data-other hidden data-verb="halt" data-halt="" data-epoch="0"></button>
           <h2>Timeline</h2>
           <ol class="timeline" data-block="timeline" tabindex="0" aria-label="Timeline"></ol>
         </aside>
@@ -105,7 +106,12 @@ export default {
       }
     },
     filter() {
-      const want = this.root.querySelector("[data-find]").value.trim().toLowerCase();
+      const typed = this.root.querySelector("[data-find]").value.trim();
+      const want = typed.toLowerCase();
+      const other = this.root.querySelector("[data-other]");
+      other.hidden = !/^((server|strategy|account|symbol):\S+|firm)$/.test(typed) || Boolean(this.root.querySelector(`.row[data-pick="${CSS.escape(typed)}"]`));
+      other.dataset.scope = typed;
+      other.textContent = `Halt ${typed} …`;
       for (const row of this.root.querySelectorAll(".row")) {
         row.hidden = want && !row.dataset.pick.toLowerCase().includes(want) && !row.textContent.toLowerCase().includes(want);
       }

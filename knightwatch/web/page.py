@@ -1,7 +1,7 @@
 """The page of one viewer: the live board, log-in, and the dialogs of halt, resume and approve (NiceGUI)."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from nicegui import Client, events, run, ui
 from nicegui.element import Element
@@ -10,9 +10,18 @@ from halts.gate_state import latched
 from knightwatch.web.actions import Connect, Order, Outcome, carry_out
 from knightwatch.web.frames import Shared, View
 from knightwatch.web.operators import LogInError, Operator, Operators, Sessions
-from knightwatch.web.words import escape, who
+from knightwatch.web.story import Scope
+from knightwatch.web.words import escape
+from schemas.scopes import parse
 
-VERBS = ("halt", "resume", "approve")
+VERBS: Final = ("halt", "resume", "approve")
+HALT_DOES: Final = (
+    "Nothing is sent any more and working orders are cancelled. It stays so until it is reopened by the rules."
+)
+RESUME_DOES: Final = (
+    "You ask for it to reopen. Firm and routers stay halted until a second person approves; then only orders that reduce "
+    "a position pass for a while."
+)
 
 
 class Board(Element, component="board.js"):
@@ -45,8 +54,13 @@ class Page:
 
     def push(self) -> None:
         """Send what is new."""
-        if self.client.has_socket_connection and self._may_view():
+        if not self.client.has_socket_connection:
+            return
+        if self._may_view():
             self.board.run_method("apply", self._frame())
+        elif self._view.sent:  # the log-in has ended, and with it the right to look
+            self._view.sent.clear()
+            self.client.run_javascript("location.reload()")
 
     def _may_view(self) -> bool:
         return self._open_to_all or self._operator() is not None
@@ -76,7 +90,7 @@ class Page:
                 self._log_in.open()
             else:
                 self._sessions.end(self.session_id)
-                self.push() if self._open_to_all else ui.navigate.reload()
+                self.push()
         elif wanted.get("verb") in VERBS:
             if operator is None:
                 self._wanted = wanted
@@ -102,25 +116,22 @@ class Page:
         return ""
 
     def _open(self, wanted: dict[str, Any], operator: Operator) -> None:
+        verb, name, epoch = wanted["verb"], str(wanted.get("scope")), wanted.get("epoch")
+        try:
+            parse(name)
+        except ValueError:
+            return  # no page of ours sends that
         picture = self._shared().picture
-        scope = picture.scopes.get(str(wanted.get("scope")))
-        silent = not picture.alive
-        verb, name = wanted["verb"], str(wanted.get("scope"))
-        request = scope.request if scope else None
-        own = request is not None and request.by.casefold() == operator.name.casefold()
-        text = {
-            "halt": f"{who(name)} sends nothing more and its working orders are cancelled. It stays so until it is "
-            "reopened by the rules.",
-            "resume": f"You ask for {who(name)} to reopen. Firm and routers stay halted until a second person approves; "
-            "then only reducing orders pass for a while.",
-            "approve": f"{request.by} asked: “{request.reason}”. You agree, having looked for yourself." if request
-            else "Nobody asks to reopen this scope.",
-        }[verb]  # fmt: skip
-        stop = "You asked for this yourself: another person must approve it." if verb == "approve" and own else ""
-        if scope and scope.record and verb != "halt" and not latched(scope.record):
-            stop = f"{name} is {scope.state}, not halted."
-        order = Order(verb, name, "", str(wanted.get("halt_id", "")), int(wanted.get("epoch") or 0))
-        self._ask.open(order, operator.name, text, stop, offer_direct=verb == "halt" and silent)
+        scope = picture.scopes.get(name, Scope(name))
+        request = scope.request
+        stop = _cannot(verb, scope, operator)
+        order = Order(
+            verb, name, "", str(wanted.get("halt_id", "")), epoch if isinstance(epoch, int) else 0,
+            request.command_id if request else "",
+        )  # fmt: skip
+        asked = f"{request.by} asked: “{request.reason}”. You agree, having looked for yourself." if request else ""
+        text = {"halt": HALT_DOES, "resume": RESUME_DOES}.get(verb, asked)
+        self._ask.open(order, operator.name, text, stop, offer_direct=verb == "halt" and not picture.alive)
 
     async def _do(self, order: Order) -> Outcome:
         operator = self._operator(acts=True)
@@ -130,6 +141,19 @@ class Page:
         assert outcome is not None, "the server is shutting down"
         self.push()
         return outcome
+
+
+def _cannot(verb: str, scope: Scope, operator: Operator) -> str:
+    """Why it cannot be done at all, as far as this page knows; empty if it can. The desk decides again."""
+    if verb == "halt":
+        return ""
+    if scope.record is None or not latched(scope.record):
+        return f"{scope.name} is {scope.state}, not halted."
+    if verb == "approve" and scope.request is None:
+        return "Nobody asks to reopen this scope."
+    if verb == "approve" and scope.request is not None and scope.request.by.casefold() == operator.name.casefold():
+        return "You asked for this yourself: another person must approve it."
+    return ""
 
 
 class LogIn:
@@ -221,7 +245,7 @@ class Ask:
         self._tell("Sent. Waiting for the desk …", good=True)
         order = Order(
             self._order.verb, self._order.scope, self._reason.value or "", self._order.halt_id, self._order.epoch,
-            bool(self._direct.value) and self._order.verb == "halt",
+            self._order.approves, bool(self._direct.value) and self._order.verb == "halt",
         )  # fmt: skip
         outcome: Outcome = await self._do(order)
         self._send.enable()

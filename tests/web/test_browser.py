@@ -130,7 +130,7 @@ def test_a_runaway_is_seen_reopened_by_two_people_and_a_dead_worker_is_told(
         ann.shot("1-calm")
 
         # the runaway: both see it, within two seconds of the decision
-        ann.page.wait_for_selector(".card.halted", timeout=40_000)
+        ann.page.wait_for_selector(".card.halted", timeout=90_000)
         culprit = str(ann.page.locator(".card").get_attribute("data-scope"))
         assert [culprit] == [scope for scope, _ in live.run.simulation.world.truth.scopes]
         decided = {r.state: r.ts_decided for r in live.follower.seen.halts if r.scope == culprit}

@@ -73,10 +73,13 @@ def test_orders_go_out_signed_and_two_people_reopen(firm: Firm, feed: Feed, oper
     order = Order("resume", "server:R2", "fixed", record.halt_id, record.epoch)
     assert carry_out(order, ann, connect).title == "Waits for a second person"
     assert wait_until(lambda: feed.picture().scopes["server:R2"].request is not None, 10)
-    own = carry_out(Order("approve", "server:R2", "me", record.halt_id, record.epoch), ann, connect)
+    request = feed.picture().scopes["server:R2"].request
+    assert request is not None
+    asked = request.command_id
+    own = carry_out(Order("approve", "server:R2", "me", record.halt_id, record.epoch, asked), ann, connect)
     assert (own.title, own.done) == ("Refused by the desk", False)
     assert state(feed, "server:R2") == "HALTED"
-    agreed = carry_out(Order("approve", "server:R2", "seen", record.halt_id, record.epoch), bob, connect)
+    agreed = carry_out(Order("approve", "server:R2", "seen", record.halt_id, record.epoch, asked), bob, connect)
     assert agreed.done, agreed
     assert wait_until(lambda: state(feed, "server:R2") == "ACTIVE", 10)
     assert carry_out(order, ann, connect).title == "Nothing to do"
