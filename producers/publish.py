@@ -32,6 +32,9 @@ METADATA_S_MAX: Final = 5.0
 """How long the constructor waits for the topics' metadata."""
 LINGER_MS: Final = 5.0
 """How long events may wait for others to share a value with, where the rate is high."""
+AT_ONCE_PER_S: Final = 1_000.0
+"""Values a second that cost too little (some 60 us each) to let events wait for company."""
+BURST_S: Final = 0.02
 HELD_EVENTS_MAX: Final = 16_000
 """So many do not wait any longer."""
 BLOCK_MS_MAX: Final = 50
@@ -42,9 +45,9 @@ class Publisher:
     """Publishes one process' order flow. Any thread may call.
 
     One value holds consecutive events of one server, so that the partition (by key, Kafka's default murmur2) keeps each
-    server's order. codec: of order events. linger_ms: events that follow others sooner than this wait for company until
-    the first of them is this old, and share a value; events after a pause go at once, so that a low rate waits for
-    nothing. 0: each call sends its own. one_per_value: never pack events (for benchmarks). kafka: further options
+    server's order. codec: of order events. at_once_per_s: up to so many values a second (and 20 ms of it in a burst) go
+    with the call; beyond that, events wait for company until the first of them is ``linger_ms`` old, and share values.
+    linger_ms 0: each call sends its own. one_per_value: never pack events (for benchmarks). kafka: further options
     (security and the like).
 
     A broker that is away never blocks a router: values wait in a bounded backlog, in order; ``unsent``, ``failed`` and
@@ -58,6 +61,7 @@ class Publisher:
         prefix: str = "",
         codec: Codec = "sbe",
         linger_ms: float = LINGER_MS,
+        at_once_per_s: float = AT_ONCE_PER_S,
         one_per_value: bool = False,
         kafka: Mapping[str, Any] | None = None,
     ) -> None:
@@ -80,11 +84,15 @@ class Publisher:
         """Order events lost, by server and reason: ``dropped`` (the backlog was full), ``refused`` (by the client)."""
         self._away = False
         self._linger_s = 0.0 if one_per_value else linger_ms / 1_000
+        self._at_once_per_s = at_once_per_s
+        self._burst = self._allowance = max(1.0, at_once_per_s * BURST_S)
+        """Values that may go at once; below zero after many (a token bucket)."""
+        self._allowed_s = time.monotonic()
         self._changed = threading.Condition()
         self._held: list[NDArray[Any]] = []
         self._held_events = 0
         self._due_s = 0.0
-        """When what is held must go; while nothing is held, until when the next events wait for company."""
+        """When what is held must go."""
         self._closed = False
         self._timer: threading.Thread | None = None
 
@@ -114,15 +122,23 @@ class Publisher:
         with self._changed:
             now_s = time.monotonic()
             self.events += len(events)
-            alone = not self._held and now_s >= self._due_s
-            self._held.append(events if alone else events.copy())
+            at_once = not self._held and (not self._linger_s or self._may_go(now_s))
+            self._held.append(events if at_once else events.copy())
             self._held_events += len(events)
-            if alone or now_s >= self._due_s or self._held_events >= HELD_EVENTS_MAX:
+            if at_once or self._held_events >= HELD_EVENTS_MAX:
                 self._send_held()
                 self._pump()
             elif len(self._held) == 1:
                 self._due_s = now_s + self._linger_s
                 self._watch()
+            elif now_s >= self._due_s:
+                self._send_held()
+                self._pump()
+
+    def _may_go(self, now_s: float) -> bool:
+        grown = self._allowance + (now_s - self._allowed_s) * self._at_once_per_s
+        self._allowance, self._allowed_s = min(self._burst, grown), now_s
+        return self._allowance >= 1.0
 
     def _watch(self) -> None:
         """Somebody must send what is held when no further call comes."""
@@ -149,9 +165,9 @@ class Publisher:
             return
         events = self._held[0] if len(self._held) == 1 else np.concatenate(self._held, dtype=EVENT)
         self._held, self._held_events = [], 0
-        self._due_s = time.monotonic() + self._linger_s
         for name, mine in by_server(events):
             for start in range(0, len(mine), self._step):
+                self._allowance = max(-self._burst, self._allowance - 1.0)
                 part = mine[start : start + self._step]
                 self._put(ORDERFLOW, name, self._encode(part), len(part))
 

@@ -22,7 +22,7 @@ from schemas.records import Breach, FeatureRow, decode_verdict
 from schemas.topics import VERDICTS, topic_name
 
 SIDE_S_MAX: Final = 300.0
-READY_S_MAX: Final = 90.0
+READY_S_MAX: Final = 240.0
 POLL_S: Final = 0.25
 POLL_NEAR_S: Final = 0.03
 

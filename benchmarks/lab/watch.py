@@ -62,7 +62,7 @@ class Watched:
         self._child.wait(timeout_s)
         return self._child.exit_code
 
-    def tail(self, lines: int = 15) -> str:
+    def tail(self, lines: int = 60) -> str:
         """The last lines it printed."""
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 from benchmarks.peers.side import Prepared, Work, numbers_at
 
@@ -22,3 +23,9 @@ class FaustSide:
     def command(self, work: Work) -> Sequence[str]:
         """python -m benchmarks.peers.faust_app ..."""
         return [sys.executable, "-m", "benchmarks.peers.faust_app", *work.arguments(), *numbers_at()]
+
+
+def echo_command(bootstrap: str, source: str, target: str, folder: Path) -> list[str]:
+    """Stock Faust that sends each event of ``source`` on to ``target``, to measure its latency."""
+    work = Work(bootstrap, source, 0, "sbe", "faust-echo", folder, folder / "none")
+    return [sys.executable, "-m", "benchmarks.peers.faust_app", *work.arguments(), *numbers_at(), target]

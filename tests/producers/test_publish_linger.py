@@ -65,17 +65,24 @@ def test_at_a_high_rate_events_share_values_and_keep_their_order(kafka: str, top
         assert seqs.tolist() == list(range(servers.index(server), 900, 3))
 
 
-def test_after_a_pause_an_event_goes_at_once_and_what_follows_needs_no_further_call(
+def test_beyond_the_allowance_events_wait_and_go_without_a_further_call(
     kafka: str, topic_prefix: str, topic: str
 ) -> None:
-    with Publisher(kafka, prefix=topic_prefix, linger_ms=1_000) as publisher:
+    with Publisher(kafka, prefix=topic_prefix, linger_ms=1_000, at_once_per_s=1) as publisher:
         publisher.publish(orders(["R1"], 0))
-        assert publisher.values == 1  # nobody was there to wait for
+        assert publisher.values == 1  # within the allowance
         publisher.publish(orders(["R1"], 1))
         publisher.publish(orders(["R1"], 2))
         assert publisher.values == 1
         values = read(kafka, topic, 3)
         assert [v["seq"].tolist() for v in values] == [[0], [1, 2]]
+
+
+def test_a_low_rate_waits_for_nothing(kafka: str, topic_prefix: str, topic: str) -> None:
+    with Publisher(kafka, prefix=topic_prefix, linger_ms=60_000) as publisher:
+        for i in range(20):
+            publisher.publish(orders(["R1"], i))
+            assert publisher.values == i + 1
 
 
 def test_no_linger_and_one_per_value_send_with_the_call(kafka: str, topic_prefix: str, topic: str) -> None:
@@ -90,7 +97,7 @@ def test_no_linger_and_one_per_value_send_with_the_call(kafka: str, topic_prefix
 
 
 def test_closing_sends_what_waits(kafka: str, topic_prefix: str, topic: str) -> None:
-    with Publisher(kafka, prefix=topic_prefix, linger_ms=60_000) as publisher:
+    with Publisher(kafka, prefix=topic_prefix, linger_ms=60_000, at_once_per_s=1e-3) as publisher:
         for i in range(4):
             publisher.publish(orders(["R1"], i))
         assert publisher.values == 1
