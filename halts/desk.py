@@ -41,7 +41,6 @@ from schemas.records import (
     HaltRecord,
     Heartbeat,
     NodeSeen,
-    Source,
     Tick,
     Verdict,
 )
@@ -159,12 +158,12 @@ class Desk:
             case Tick():
                 self._tick(record, FirstEvent(given.topic, given.partition, given.offset, record.ts))
             case FeatureRow():
-                self._fleet.row(record, _source(given), self._clock.now)
+                self._fleet.row(record, given, self._clock.now)
                 self._row(record)
             case Breach():
-                self._breach(record, _source(given))
+                self._breach(record, given)
             case NodeSeen():
-                self._fleet.node(record.node, _source(given), self._clock.now)
+                self._fleet.node(record.node, given, self._clock.now)
                 self._apply(NodeAlive(record.node.server))
             case Ack():
                 self._apply(record)
@@ -172,7 +171,7 @@ class Desk:
                 at = FirstEvent(given.topic, given.partition, given.offset, record.ts)
                 self._apply(Said(record, at, self._signature_problem(record), self._clock.ts))
             case DeclaredSeen():
-                self._fleet.declared(record.declared, _source(given), self._clock.now)
+                self._fleet.declared(record.declared, given, self._clock.now)
 
     def _tick(self, tick: Tick, at: FirstEvent) -> None:
         if tick.generation != self.generation:
@@ -209,12 +208,12 @@ class Desk:
             first = FirstEvent(source.topic, source.partition, source.offset, row.ts, item=source.item)
             self._apply(Flow(row.server, row.ts, row.frame * FRAME_NS, int(orders), first, row.money))
 
-    def _breach(self, breach: Breach, place: Source) -> None:
+    def _breach(self, breach: Breach, given: DeskInput) -> None:
         breach = _with_valid_scope(breach)
         if self._opens.is_repeat(breach):
             self._repeats += 1
             return
-        self._fleet.breach(breach, place, self._clock.now)
+        self._fleet.breach(breach, given, self._clock.now)
         if breach.server:
             self._apply(NodeAlive(breach.server))
         self._taken(breach)
@@ -373,10 +372,6 @@ class Desk:
             "open_breaches": self._opens.listed(),
             "fleet": self._fleet.ratios(),
         }
-
-
-def _source(given: DeskInput) -> Source:
-    return Source(given.topic, given.partition, given.offset)
 
 
 def _with_valid_scope(breach: Breach) -> Breach:

@@ -7,8 +7,8 @@ import msgspec
 from detectors.fleet.catalog import FLEET
 from detectors.fleet.config import FleetConfig
 from detectors.fleet.divergence import Divergence
-from detectors.fleet.roster import NEVER, Roster
-from schemas.records import Breach, Declared, FeatureRow, NodeState, Source
+from detectors.fleet.roster import NEVER, Placed, Roster
+from schemas.records import Breach, Declared, FeatureRow, NodeState
 from schemas.units import MS_NS, S_NS
 
 VERSION: Final = 1
@@ -16,7 +16,7 @@ VERSION: Final = 1
 
 class Fleet:
     """Takes in what the desk takes in, and judges it on ticks, ``judge_ms`` of desk time apart. Pure: no clock, no
-    chance, and as records come one by one, cutting cannot matter. place: of the record on the desk's log."""
+    chance, and as records come one by one, cutting cannot matter. at: where the record stands on the desk's log."""
 
     def __init__(self, config: FleetConfig) -> None:
         self.config = config
@@ -27,21 +27,21 @@ class Fleet:
         """When the fleet was last seen to move as one."""
         self._divergence = next((d for d in self.detectors if isinstance(d, Divergence)), None)
 
-    def row(self, row: FeatureRow, place: Source, now: int) -> None:
+    def row(self, row: FeatureRow, at: Placed, now: int) -> None:
         """A feature row of stage 1."""
-        self.roster.row(row, place, now, self.config.servers_max)
+        self.roster.row(row, at, now, self.config.servers_max)
 
-    def node(self, node: NodeState, place: Source, now: int) -> None:
+    def node(self, node: NodeState, at: Placed, now: int) -> None:
         """What a node runs."""
-        self.roster.node(node, place, now, self.config.servers_max)
+        self.roster.node(node, at, now, self.config.servers_max)
 
-    def declared(self, said: Declared, place: Source, now: int) -> None:
+    def declared(self, said: Declared, at: Placed, now: int) -> None:
         """What a node ought to run."""
-        self.roster.declared(said, place, now, self.config.servers_max)
+        self.roster.declared(said, at, now, self.config.servers_max)
 
-    def breach(self, breach: Breach, place: Source, now: int) -> None:
+    def breach(self, breach: Breach, at: Placed, now: int) -> None:
         """A verdict of stage 1."""
-        self.roster.breach(breach, place, now, self.config.servers_max)
+        self.roster.breach(breach, at, now, self.config.servers_max)
 
     def tick(self, now: int) -> list[Breach]:
         """Desk time is ``now`` (ns): what follows from what came since the last judgement."""

@@ -27,21 +27,27 @@ KNOWN_MAX: Final = 30_000
 RATIO_MIN: Final = 0.3
 """A fleet that falls silent lowers nobody's allowance to less than this part of his usual."""
 HITS_SHARE_MIN: Final = 0.05
-REJECT_PRIOR, REJECT_PRIOR_FAST = 500.0, 20.0
+REJECT_PRIOR, REJECT_PRIOR_NOW = 500.0, 20.0
 """Orders by which a server's share of refused orders (of five minutes, of a second) is drawn to the least ordinary."""
 AFTER_NS: Final = 600 * S_NS
 """A change of the server this recent is named in the evidence."""
 _STEPS: Final = tuple(tuple((math.log(r), r - 1.0) for r in jumps) for jumps in JUMPS)
-_NONE: Final = [0.0] * len(COUNTS)
 UNITS: Final = ("orders a second", "orders a parent", "% of orders refused", "% of fills crossing the spread")
 
 
 class Compared(Struct):
-    """One server: counts per frame, smoothed; what it sends when nothing is wrong; its CUSUMs by channel and jump."""
+    """One server: counts per frame, smoothed (``_now`` over FAST frames, ``_slow``, ``_long``); what it sends when
+    nothing is wrong; its CUSUMs by channel and jump. Plain attributes: this is the desk's inner loop."""
 
-    fast: list[float] = field(default_factory=lambda: [*_NONE])
-    slow: list[float] = field(default_factory=lambda: [*_NONE])
-    long: list[float] = field(default_factory=lambda: [*_NONE])
+    asks_now: float = 0.0
+    parents_now: float = 0.0
+    rejects_now: float = 0.0
+    asks_slow: float = 0.0
+    parents_slow: float = 0.0
+    fills_slow: float = 0.0
+    hits_slow: float = 0.0
+    asks_long: float = 0.0
+    rejects_long: float = 0.0
     seen: float = 0.0
     """Frames smoothed."""
     usual: float = 0.0
@@ -49,24 +55,49 @@ class Compared(Struct):
     parents: float = 0.0
     known: float = 0.0
     """Frames learned."""
+    rate: float = 0.0
+    """``usual``, drawn to the peers' median while it is not known well."""
     frames: int = 0
-    counts: list[float] = field(default_factory=lambda: [*_NONE])
+    counts: list[float] = field(default_factory=lambda: [0.0] * len(COUNTS))
     """Totals at the last judgement."""
+    hot: bool = False
+    """Some walk is above zero, or some alarm not at rest."""
     walks: list[list[float]] = field(default_factory=lambda: [[0.0] * len(jumps) for jumps in JUMPS])
     alarms: list[Alarm] = field(default_factory=lambda: [Alarm() for _ in UNITS])
 
     def smooth(self, counts: list[float], span: int) -> None:
         """Take in counts of so many frames."""
-        self.fast, self.slow, self.long = (
-            _smoothed(held, counts, span, min(self.seen, frames))
-            for held, frames in ((self.fast, FAST), (self.slow, SLOW), (self.long, LONG))
-        )
-        self.seen = min(self.seen + span, LONG)
+        asks, parents, fills, hits, rejects = (c / span for c in counts)
+        seen = self.seen
+        gain = span / (span + min(seen, FAST))
+        self.asks_now += gain * (asks - self.asks_now)
+        self.parents_now += gain * (parents - self.parents_now)
+        self.rejects_now += gain * (rejects - self.rejects_now)
+        gain = span / (span + min(seen, SLOW))
+        self.asks_slow += gain * (asks - self.asks_slow)
+        self.parents_slow += gain * (parents - self.parents_slow)
+        self.fills_slow += gain * (fills - self.fills_slow)
+        self.hits_slow += gain * (hits - self.hits_slow)
+        gain = span / (span + min(seen, LONG))
+        self.asks_long += gain * (asks - self.asks_long)
+        self.rejects_long += gain * (rejects - self.rejects_long)
+        self.seen = min(seen + span, LONG)
 
+    def show(self, reject_share_min: float) -> None:
+        """Work out what peers are compared by: ``moving``, ``fan_out``, ``refused``, ``refused_now``, ``crossing``."""
+        self.moving = self.asks_now / self.rate
+        self.fan_out = ratio(self.asks_slow, self.parents_slow)
+        least = REJECT_PRIOR * reject_share_min
+        self.refused = (self.rejects_long * LONG + least) / (self.asks_long * LONG + REJECT_PRIOR)
+        least = REJECT_PRIOR_NOW * reject_share_min
+        self.refused_now = (self.rejects_now * FAST + least) / (self.asks_now * FAST + REJECT_PRIOR_NOW)
+        self.crossing = ratio(self.hits_slow, self.fills_slow)
 
-def _smoothed(held: list[float], counts: list[float], span: int, frames: float) -> list[float]:
-    gain, each = span / (span + frames), 1.0 / span
-    return [h + gain * (c * each - h) for h, c in zip(held, counts, strict=True)]
+    moving: float = 1.0
+    fan_out: float = BOUNDLESS
+    refused: float = 0.0
+    refused_now: float = 0.0
+    crossing: float = BOUNDLESS
 
 
 class Peers(Struct):
@@ -89,7 +120,8 @@ class Divergence:
 
     a the headroom, F the dispersion (quasi-likelihood, as in ``rate``). While it is open, W halves with each judgement in
     which n <= a e, so that it closes soon after the excess has ended, however high it was. Leave-one-out: e rests on the
-    median of the other servers, never on the server itself, so that it is neither judged by its own flow nor blamed for one bad peer;
+    median of the other servers, never on the server itself, so that it is neither judged by its own flow nor blamed for
+    one bad peer;
     fewer than half the peers cannot shift a median. What all do at once (an auction, news) raises e for all, and is
     no divergence.
 
@@ -145,90 +177,95 @@ class Divergence:
                 one = self.compared[server.name] = Compared()
             if now - server.heard_at <= self._current_ns:
                 current.append(one)
+            elif one.hot:
+                one.walks = [[0.0] * len(jumps) for jumps in JUMPS]  # it was halted, or has gone: nothing flows
             if span := server.frames - one.frames:
-                counts = [a - b for a, b in zip(server.counts, one.counts, strict=True)]
-                one.frames, one.counts = server.frames, [*server.counts]
+                a, b, c, d, e = server.counts
+                f, g, h, i, j = one.counts
+                counts = [a - f, b - g, c - h, d - i, e - j]
+                one.frames, one.counts = server.frames, [a, b, c, d, e]
                 one.smooth(counts, span)
                 new.append((server, one, counts, span))
-        found: list[Breach] = []
         if new and len(current) > 1:
-            usual = self._usual(current)
-            peers = self._peers(current, usual)
-            for _, one, counts, span in new:
-                expected = self._expected(one, peers, usual, counts, span)
-                observed = (counts[ASKS], counts[ASKS], counts[REJECTS], counts[HITS])
-                for k, (n, e) in enumerate(zip(observed, expected, strict=True)):
-                    walks, over = one.walks[k], one.alarms[k].open and n <= e
-                    for r, (gain, cost) in enumerate(_STEPS[k]):
-                        held = walks[r] / 2 if over else walks[r]
-                        walks[r] = max(0.0, held + gain * n - cost * e)
+            self._walk(current, new)
+        found: list[Breach] = []
         for server in roster.servers.values():
-            found += self._tell(roster, server, now)
+            if self.compared[server.name].hot:
+                found += self._tell(roster, server, now)
         for server, one, counts, span in new:
-            self._learn(server, one, counts, span)
+            if not server.opens and self._worst(one) < self._config.limit_nats / 4:
+                one.known = min(one.known + span, KNOWN_MAX)
+                gain = min(span / one.known, 1.0)
+                one.usual += gain * (counts[ASKS] / span - one.usual)
+                one.parents += gain * (counts[PARENTS] / span - one.parents)
         return found
 
-    def _usual(self, current: list[Compared]) -> list[float]:
-        """Median usual rate of the servers, ascending rates: what a server's own is drawn to while not known well."""
-        return sorted(one.usual if one.known else one.fast[ASKS] for one in current)
-
-    def _rate(self, one: Compared, usual: list[float]) -> float:
-        """A server's usual orders per frame."""
-        own = one.usual if one.known else one.fast[ASKS]
-        middle = others(usual, own if own in usual else None)
-        drawn = (one.usual * one.known + (own if middle == BOUNDLESS else middle) * KNOWN) / (one.known + KNOWN)
-        return max(drawn, self._floor)
-
-    def _peers(self, current: list[Compared], usual: list[float]) -> Peers:
-        moving = sorted(one.fast[ASKS] / self._rate(one, usual) for one in current)
-        self.moving = others(moving, None)
-        risen = sorted(max(one.fast[PARENTS], one.slow[PARENTS]) / one.parents for one in current if one.parents > 0)
-        self.moving_parents = others(risen, None)
-        return Peers(
-            moving,
-            sorted(ratio(one.slow[ASKS], one.slow[PARENTS]) for one in current),
-            sorted(self._refused(one.long, LONG, REJECT_PRIOR) for one in current),
-            sorted(self._refused(one.fast, FAST, REJECT_PRIOR_FAST) for one in current),
-            sorted(ratio(one.slow[HITS], one.slow[FILLS]) for one in current),
-            others(sorted(one.slow[PARENTS] for one in current), None),
-        )
-
-    def _refused(self, smoothed: list[float], frames: int, prior: float) -> float:
+    def _walk(self, current: list[Compared], new: list[tuple[Server, Compared, list[float], int]]) -> None:
+        """One step of the CUSUMs of every server that has new rows."""
         least = self._config.reject_share_min
-        return (smoothed[REJECTS] * frames + prior * least) / (smoothed[ASKS] * frames + prior)
+        usual = sorted(one.usual if one.known else one.asks_now for one in current)
+        for one in current:
+            own = one.usual if one.known else one.asks_now
+            middle = others(usual, own)
+            one.rate = max((one.usual * one.known + middle * KNOWN) / (one.known + KNOWN), self._floor)
+            one.show(least)
+        peers = Peers(
+            sorted([one.moving for one in current]), sorted([one.fan_out for one in current]),
+            sorted([one.refused for one in current]), sorted([one.refused_now for one in current]),
+            sorted([one.crossing for one in current]), others(sorted([one.parents_slow for one in current]), None),
+        )  # fmt: skip
+        self.moving = others(peers.moving, None)
+        risen = [max(one.parents_now, one.parents_slow) / one.parents for one in current if one.parents > 0]
+        self.moving_parents = others(sorted(risen), None)
+        for _, one, counts, span in new:
+            expected = self._expected(one, peers, counts, span)
+            asks = counts[ASKS]
+            hot = False
+            for k, (n, e) in enumerate(zip((asks, asks, counts[REJECTS], counts[HITS]), expected, strict=True)):
+                walks = one.walks[k]
+                (gain, cost), (gain2, cost2) = _STEPS[k]
+                low, high = walks
+                if n <= e and one.alarms[k].open:
+                    low, high = low / 2, high / 2
+                low, high = low + gain * n - cost * e, high + gain2 * n - cost2 * e
+                walks[0], walks[1] = low if low > 0.0 else 0.0, high if high > 0.0 else 0.0
+                hot = hot or low > 0.0 or high > 0.0
+            one.hot = one.hot or hot
 
     def _expected(
-        self, one: Compared, peers: Peers, usual: list[float], counts: list[float], span: int
+        self, one: Compared, peers: Peers, counts: list[float], span: int
     ) -> tuple[float, float, float, float]:
         """Allowed events since the last judgement, by channel."""
-        c, fast, slow = self._config, one.fast, one.slow
-        room = c.headroom * (1.0 + KNOWN / (KNOWN + one.known))
-        rate = self._rate(one, usual)
-        moving = max(_others(peers.moving, fast[ASKS] / rate), RATIO_MIN)
-        fan_out = _others(peers.fan_out, ratio(slow[ASKS], slow[PARENTS]))
-        asked = max(slow[PARENTS], fast[PARENTS], peers.parents / 4, 1e-6) * fan_out
+        c, floor = self._config, self._floor
+        room = c.headroom * (1.0 + KNOWN / (KNOWN + one.known)) * span
+        moving = max(others(peers.moving, one.moving), RATIO_MIN)
+        asked = max(one.parents_slow, one.parents_now, peers.parents / 4, 1e-6) * others(peers.fan_out, one.fan_out)
         refused = max(
-            _others(peers.refused, self._refused(one.long, LONG, REJECT_PRIOR)),
-            _others(peers.refused_now, self._refused(fast, FAST, REJECT_PRIOR_FAST)),
-            c.reject_share_min,
+            others(peers.refused, one.refused), others(peers.refused_now, one.refused_now), c.reject_share_min
         )
-        crossing = max(_others(peers.crossing, ratio(slow[HITS], slow[FILLS])), HITS_SHARE_MIN)
+        crossing = max(others(peers.crossing, one.crossing), HITS_SHARE_MIN)
         return (
-            max(rate * moving, self._floor) * room * span,
-            max(asked, self._floor) * room * span,
+            max(one.rate * moving, floor) * room,
+            max(asked, floor) * room,
             counts[ASKS] * refused * c.headroom,
             counts[FILLS] * crossing * c.crossing_headroom,
         )
 
+    def _worst(self, one: Compared) -> float:
+        """Largest score of a server, over its channels (nats)."""
+        return max(max(w) / d for w, d in zip(one.walks, self._dispersions, strict=True)) if one.hot else 0.0
+
     def _tell(self, roster: Roster, server: Server, now: int) -> list[Breach]:
         c, one = self._config, self.compared[server.name]
         found = []
+        one.hot = False
         for k, (name, walks, alarm) in enumerate(zip(self.names, one.walks, one.alarms, strict=True)):
             score = max(walks) / self._dispersions[k]
             if score <= 0.0 and alarm.first is None:
                 alarm.ratio = 0.0
                 continue
             edge = alarm.step(score, c.limit_nats, now, self._quiet_ns, server.first)
+            one.hot = one.hot or score > 0.0 or alarm.open
             if edge:
                 evidence = self._evidence(k, one)
                 if (change := roster.change_of(server.name, now, AFTER_NS)) is not None:
@@ -250,16 +287,6 @@ class Divergence:
             "peers": round(others(values, own), 2), "unit": UNITS[k], "servers": len(values),
         }  # fmt: skip
 
-    def _learn(self, server: Server, one: Compared, counts: list[float], span: int) -> None:
-        """Usual rates, while nothing is open or under way."""
-        quarter = self._config.limit_nats / 4
-        if server.opens or any(max(w) / d >= quarter for w, d in zip(one.walks, self._dispersions, strict=True)):
-            return
-        one.known = min(one.known + span, KNOWN_MAX)
-        gain = min(span / one.known, 1.0)
-        one.usual += gain * (counts[ASKS] / span - one.usual)
-        one.parents += gain * (counts[PARENTS] / span - one.parents)
-
     def moves_as_one(self, move_ratio: float) -> bool:
         """Does the median server send ``move_ratio`` times its usual rate, and do parents (where the flow has any) rise
         with it? More orders out of no more parents is nothing that comes from outside."""
@@ -267,11 +294,10 @@ class Divergence:
 
     def unlike(self, server: str) -> bool:
         """Is it open on any channel, or half way to it?"""
-        one, half = self.compared.get(server), self._config.limit_nats / 2
-        if one is None:
+        one = self.compared.get(server)
+        if one is None or not one.hot:
             return False
-        walks = zip(one.walks, one.alarms, self._dispersions, strict=True)
-        return any(alarm.open or max(w) / d >= half for w, alarm, d in walks)
+        return self._worst(one) >= self._config.limit_nats / 2 or any(alarm.open for alarm in one.alarms)
 
     def state(self) -> Any:
         """Plain data."""
@@ -283,17 +309,12 @@ class Divergence:
         self.moving, self.moving_parents = state[1:]
 
 
-def _others(ordered: list[float], own: float) -> float:
-    """The median without ``own``, if it is there (a server whose rows do not come is not)."""
-    return others(ordered, own if own in ordered else None)
-
-
 def _value(k: int, one: Compared) -> float:
     """What a channel compares, in the unit of UNITS."""
     over, under, times = (
-        (one.fast[ASKS], 1.0, 10.0),
-        (one.slow[ASKS], one.slow[PARENTS], 1.0),
-        (one.long[REJECTS], one.long[ASKS], 100.0),
-        (one.slow[HITS], one.slow[FILLS], 100.0),
+        (one.asks_now, 1.0, 10.0),
+        (one.asks_slow, one.parents_slow, 1.0),
+        (one.rejects_long, one.asks_long, 100.0),
+        (one.hits_slow, one.fills_slow, 100.0),
     )[k]
     return over / under * times if under > 0 else 0.0

@@ -5,7 +5,7 @@ Times called ``at`` are desk time (ns), which passes with the ticks; ``ts`` is e
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from msgspec import Struct, field
 
@@ -62,13 +62,26 @@ class Change(Struct, frozen=True):
     """Servers that were abnormal then."""
 
 
+class Placed(Protocol):
+    """Where a record stands on the desk's log."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+
+
 class Server(Struct):
-    """One server. ``place``: of the newest record about it on the desk's log, the source of verdicts about it."""
+    """One server. ``offset``: of the newest record about it on the desk's log, the source of verdicts about it."""
 
     name: str
-    place: Source
-    first: FirstEvent
-    """The newest event known."""
+    topic: str
+    partition: int
+    offset: int
+    event: Source | None = None
+    """The newest event that stage 1 has told of."""
     ts: int = 0
     heard_at: int = NEVER
     """Of the newest row."""
@@ -106,6 +119,17 @@ class Server(Struct):
     symbols: dict[str, list[str]] = field(default_factory=dict)
     """Detector -> symbols that its open breach names."""
 
+    @property
+    def place(self) -> Source:
+        """Of the newest record about it."""
+        return Source(self.topic, self.partition, self.offset)
+
+    @property
+    def first(self) -> FirstEvent:
+        """The newest event known; of a server that has sent none, the newest record."""
+        at = self.event or self.place
+        return FirstEvent(at.topic, at.partition, at.offset, self.ts, item=at.item)
+
 
 class Roster(Struct):
     """Every server seen, and the last changes of what they run."""
@@ -119,27 +143,25 @@ class Roster(Struct):
     left_out: int = 0
     """Records of servers beyond ``servers_max``."""
 
-    def _of(self, name: str, place: Source, servers_max: int) -> Server | None:
+    def _of(self, name: str, at: Placed, servers_max: int) -> Server | None:
         if name.startswith(CANARY_SERVER) or not name:
             return None
         if len(self.servers) >= servers_max:
             self.left_out += 1
             return None
-        server = self.servers[name] = Server(name, place, FirstEvent(place.topic, place.partition, place.offset, 0))
+        server = self.servers[name] = Server(name, at.topic, at.partition, at.offset)
         return server
 
-    def row(self, row: FeatureRow, place: Source, now: int, servers_max: int) -> None:
+    def row(self, row: FeatureRow, at: Placed, now: int, servers_max: int) -> None:
         """Take a row in; one that was taken in before (a worker that crashed sends it again) changes nothing."""
-        server = self.servers.get(row.server) or self._of(row.server, place, servers_max)
+        server = self.servers.get(row.server) or self._of(row.server, at, servers_max)
         if server is None or (row.frame <= server.frame and row.ts <= server.ts):
             return
         # a clock set far ahead, or a topic made anew, is a step of one frame
         step = row.frame - server.frame
         server.frames += step if 0 < step <= 6_000 and server.frame >= 0 else 1
-        server.frame, server.ts, server.heard_at, server.place = row.frame, row.ts, now, place
-        self.newest = server.name
-        source = row.source
-        server.first = FirstEvent(source.topic, source.partition, source.offset, row.ts, item=source.item)
+        server.frame, server.ts, server.heard_at, server.offset = row.frame, row.ts, now, at.offset
+        self.newest, server.event = server.name, row.source
         if row.ts > self.ts:
             self.ts = row.ts
         get, counts = row.values.get, server.counts
@@ -162,14 +184,14 @@ class Roster(Struct):
             server.level = BOUNDLESS
         server.scored = scored
 
-    def node(self, node: NodeState, place: Source, now: int, servers_max: int) -> None:
+    def node(self, node: NodeState, at: Placed, now: int, servers_max: int) -> None:
         """Take in what a node says of itself."""
-        server = self.servers.get(node.server) or self._of(node.server, place, servers_max)
+        server = self.servers.get(node.server) or self._of(node.server, at, servers_max)
         if server is None:
             return
         if node.seq < server.published:
             server.level = BOUNDLESS
-        server.beat_at, server.beat_ts, server.published, server.place = now, node.ts, node.seq, place
+        server.beat_at, server.beat_ts, server.published, server.offset = now, node.ts, node.seq, at.offset
         self.newest = server.name
         if server.scored:
             server.level = min(server.level, node.seq - server.scored)
@@ -182,9 +204,9 @@ class Roster(Struct):
         if before is not None:
             self._note(server, node.ts, now, False, "", server.running.differs(before))
 
-    def declared(self, said: Declared, place: Source, now: int, servers_max: int) -> None:
+    def declared(self, said: Declared, at: Placed, now: int, servers_max: int) -> None:
         """Take in what the release process says."""
-        server = self.servers.get(said.server) or self._of(said.server, place, servers_max)
+        server = self.servers.get(said.server) or self._of(said.server, at, servers_max)
         if server is None:
             return
         before = server.said
@@ -203,9 +225,9 @@ class Roster(Struct):
         self.changes.append(Change(server.name, now, ts, declared, release, turned, self.abnormal()))
         del self.changes[:-CHANGES_MAX]
 
-    def breach(self, breach: Breach, place: Source, now: int, servers_max: int) -> None:
+    def breach(self, breach: Breach, at: Placed, now: int, servers_max: int) -> None:
         """Take in a verdict of stage 1."""
-        server = self.servers.get(breach.server) or self._of(breach.server, place, servers_max)
+        server = self.servers.get(breach.server) or self._of(breach.server, at, servers_max)
         if server is None:
             return
         if breach.state == "close":
