@@ -111,11 +111,11 @@ def _variable(setting: str, name: str, env: Mapping[str, str]) -> str:
 
 def _context(security: KafkaSecurity, env: Mapping[str, str]) -> ssl.SSLContext:
     """TLS 1.2 or newer, broker's certificate and host name checked; there is no way to switch that off."""
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if security.ca_file:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # only this authority, none of the system's
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not security.ca_file:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    else:  # only this authority, none of the system's
         try:
             context.load_verify_locations(cafile=str(Path(security.ca_file).expanduser()))
         except (OSError, ssl.SSLError) as error:

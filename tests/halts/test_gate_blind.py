@@ -1,17 +1,20 @@
 """Every way in which a gate can be blind, one by one: each closes it, and it says which. docs/security.md lists them."""
 
 import asyncio
+import doctest
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import ModuleType
 
 import pytest
 
 from halts import gate as shell
-from halts import gate_state
+from halts import gate_acks, gate_clock, gate_state, gate_throttle
 from halts.gate import HaltGate
 from halts.gate_io import Raw
 from halts.gate_throttle import Throttle
+from schemas import security
 from schemas.records import HaltRecord, Heartbeat, encode
 from schemas.units import S_NS
 from tests.halts.gate_log import BEAT, FAIL, SKEW, Log, halt, opened
@@ -314,3 +317,12 @@ def test_a_throttle_under_threads_gives_each_token_once() -> None:
     for thread in threads:
         thread.join()
     assert len(passed) == 500
+
+
+@pytest.mark.parametrize(
+    "module", [gate_state, gate_acks, gate_throttle, gate_clock, security], ids=lambda m: m.__name__
+)
+def test_examples_in_docstrings(module: ModuleType) -> None:
+    done = doctest.testmod(module)
+    assert done.attempted > 0
+    assert done.failed == 0

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ class Secured:
 
     kafka: EmbeddedKafka
     folder: Path
+    _options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def bootstrap(self) -> str:
@@ -29,7 +30,9 @@ class Secured:
 
     def options(self, user: str) -> dict[str, Any]:
         assert self.kafka.security is not None
-        return client_options(self.kafka.security.of(user))
+        if user not in self._options:
+            self._options[user] = client_options(self.kafka.security.of(user))
+        return self._options[user]
 
     def toml(self, user: str, more: str = "") -> Path:
         """A configuration file for ``user``; what follows ``[kafka]`` in it is in ``more``."""
