@@ -20,7 +20,7 @@ from halts.keys import Operator
 from halts.ledger import decide, evolve
 from halts.overview import halt_record
 from halts.policy import Judgement
-from halts.state import Flow, LedgerState, Moved, NodeAlive, Said, TimePasses, Touch
+from halts.state import CauseAdded, Flow, LedgerState, Moved, NodeAlive, Overtaken, Refused, Said, TimePasses, Touch
 from schemas.records import Ack, Cause, Command, FirstEvent, Money
 from schemas.units import MS_NS
 
@@ -171,9 +171,11 @@ class Storm:
                 if was.closed and event.state not in CLOSED:
                     opened.append((event, was.drill))
                 self.model.saw(event)
-            elif type(event).__name__ == "CauseAdded":
+            elif isinstance(event, CauseAdded):
                 self._about(event)
-            elif type(event).__name__ == "Refused":
+            elif isinstance(event, Overtaken):
+                self.model.scopes[event.scope].epoch = event.epoch
+            elif isinstance(event, Refused):
                 self.counts["refused"] += 1
         if isinstance(given, TimePasses):
             self.model.passes(given.now)
@@ -181,7 +183,7 @@ class Storm:
         if not self.adopting:
             self._compare()
 
-    def _about(self, event: Any) -> None:
+    def _about(self, event: CauseAdded) -> None:
         """A cause that was added: the halt is about what it names as well, and no drill any more."""
         s = self.model.scopes[event.scope]
         s.about |= about(event.scope, "", (event.cause,))

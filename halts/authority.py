@@ -13,6 +13,7 @@ from halts.state import (
     BrokeGlass,
     CommandTaken,
     Forgotten,
+    Overtaken,
     Proposal,
     Refused,
     Repeated,
@@ -25,6 +26,8 @@ from schemas.records import Cause, Command
 from schemas.scopes import FIRM, KINDS, parse
 from schemas.units import MS_NS, S_NS
 
+EPOCHS_AHEAD_MAX: Final = 1_000
+"""By how much a halt that was written directly may be above what this desk knew of the scope."""
 NAMED: Final = {**{kind: kind for kind in KINDS}, **{f"{kind}s": kind for kind in KINDS}, "strategies": "strategy"}
 """Keys of a cause's evidence that name a scope, or several."""
 
@@ -198,6 +201,11 @@ def _person(name: str) -> str:
 def _halt(d: Draft, said: Said) -> None:
     c = said.command
     kind, name = parse(c.scope)
+    s = d.scope(c.scope)
+    if 0 < c.epoch - s.epoch <= EPOCHS_AHEAD_MAX and d.room_for(c.scope):
+        d.add(Overtaken(c.scope, c.epoch))  # it was written to halts directly: what follows stands above that
+        if s.closed:
+            d.move(d.scope(c.scope), "HALTING", gates=d.gates_of(c.scope, s.server), again=True)
     evidence: dict[str, object] = {"by": c.by, "reason": c.reason, "command_id": c.command_id}
     judgement = Judgement(
         scope=c.scope,
