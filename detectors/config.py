@@ -90,7 +90,7 @@ class RepetitionConfig(Struct, frozen=True, forbid_unknown_fields=True):
 class MalformedConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Orders and requests that cannot be right. See ``detectors/malformed.py``. Limits and allowances count orders."""
 
-    reject_share_prior: float = 0.02
+    reject_share_prior: float = 0.05
     """Share of orders that venues may refuse until the server's own share is learned."""
     reject_share_min: float = 0.003
     """The least it can become."""

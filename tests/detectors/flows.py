@@ -68,7 +68,7 @@ class Writer:
         return out
 
 
-def healthy(writer: Writer, parents: int, gap_ms: float = 40.0) -> None:
+def healthy(writer: Writer, parents: int, gap_ms: float = 40.0, rejected: float = 0.1) -> None:
     """Parents filled by children that stay within them, with cancels, rejects and partial fills."""
     rng = writer.rng
     for _ in range(parents):
@@ -81,7 +81,8 @@ def healthy(writer: Writer, parents: int, gap_ms: float = 40.0) -> None:
         while left > 0:
             writer.wait(2.0)
             part = min(left, 100 * int(rng.integers(1, 4)))
-            how = str(rng.choice(["fill", "partial", "canceled", "rejected", "crossed"], p=[0.5, 0.2, 0.15, 0.1, 0.05]))
+            share = [0.6 - rejected, 0.2, 0.15, rejected, 0.05]
+            how = str(rng.choice(["fill", "partial", "canceled", "rejected", "crossed"], p=share))
             writer.child(parent, symbol, side, part, how)
             if how in ("fill", "partial", "crossed"):
                 left -= part
