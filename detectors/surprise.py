@@ -1,0 +1,147 @@
+"""How unlike all vectors before a vector is: a distance learned by river, with its own tail for calibration."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from river import covariance, stats
+
+from detectors.jit import compiled
+
+Floats = NDArray[np.float64]
+_INVERT_EVERY = 10
+
+
+class Surprise:
+    """Mahalanobis distance to what was learned, D = sqrt((x - m)' (S + floor^2 I)^-1 (x - m) / d), and the tail of ln D.
+
+    inputs: names of the d components. updates_min: vectors learned before there is a distance. floor: least standard
+    deviation of a component, in its own unit, so that one that never moved does not divide by nothing. floor_share: the
+    same as a share of the components' root mean square deviation.
+
+    river holds what is learned: ``EmpiricalCovariance`` (Welford) the mean m and the covariance S, ``stats.Var`` mean and
+    variance of ln D. Reading a river object costs more than scoring, so that m and the inverse are copied out once in
+    ten updates; scoring is compiled. Call ``distance`` before ``judge`` and ``learn``: score first.
+    """
+
+    def __init__(self, inputs: Sequence[str], updates_min: int, floor: float = 0.05, floor_share: float = 0.0) -> None:
+        self._inputs = tuple(inputs)
+        self._updates_min, self._floor, self._floor_share = updates_min, floor, floor_share
+        self._cov = covariance.EmpiricalCovariance()
+        self._tail = stats.Var()
+        d = len(self._inputs)
+        self._mean: Floats = np.zeros(d)
+        self._inverse: Floats = np.zeros((d, d))
+        self._parts: Floats = np.zeros(d)
+        self._last = 0.0
+        self.updates = 0
+
+    @property
+    def judged(self) -> int:
+        """Distances that the tail has learned."""
+        return int(self._tail.mean.n)
+
+    def distance(self, x: Floats) -> float:
+        """D of a vector (d,), positive; 0 until enough was learned."""
+        self._last = 0.0
+        if self.updates >= self._updates_min:
+            self._last = _distance(x, self._mean, self._inverse, self._parts)
+        return self._last
+
+    def spread(self) -> float:
+        """Standard deviation of ln D, at least 0.01."""
+        return math.sqrt(max(float(self._tail.get()), 1e-4))
+
+    def bound(self, z: float) -> float:
+        """The distance that lies z standard deviations of ln D above its mean: a log-normal tail."""
+        return math.exp(float(self._tail.mean.get()) + z * self.spread())
+
+    def z(self) -> float:
+        """Of the last distance: standard deviations of ln D above its mean."""
+        return (math.log(self._last) - float(self._tail.mean.get())) / self.spread() if self._last else 0.0
+
+    def judge(self) -> None:
+        """The last distance was an ordinary one: the tail learns it."""
+        if self._last:
+            self._tail.update(math.log(self._last))
+
+    def learn(self, x: Floats) -> None:
+        """A vector (d,) of ordinary flow."""
+        self._cov.update(dict(zip(self._inputs, x.tolist(), strict=True)))
+        self.updates += 1
+        if self.updates % _INVERT_EVERY == 0 or self.updates == self._updates_min:
+            self._invert()
+
+    def _invert(self) -> None:
+        d = len(self._inputs)
+        matrix = np.empty((d, d))
+        moments = self._cov.matrix
+        for i, a in enumerate(self._inputs):
+            for j in range(i, d):
+                b = self._inputs[j]
+                matrix[i, j] = matrix[j, i] = float(moments[(a, b) if a <= b else (b, a)].get())
+            self._mean[i] = float(moments[a, a].mean.get())
+        share = self._floor_share**2 * float(np.trace(matrix)) / d
+        matrix[np.diag_indices(d)] += self._floor**2 + share
+        self._inverse = np.ascontiguousarray(np.linalg.inv(matrix), np.float64)
+
+    def top(self, n: int) -> list[tuple[str, float]]:
+        """The n components that contribute most to the last distance, and what each gives to d D^2."""
+        order = np.argsort(-self._parts, kind="stable")[:n]
+        return [(self._inputs[i], float(self._parts[i])) for i in order]
+
+    def state(self) -> dict[str, Any]:
+        """Plain values, for a snapshot: river's moments as numbers."""
+        return {
+            "moments": [_moments(a, b, c) for (a, b), c in self._cov.matrix.items()],
+            "tail": [self._tail.mean.n, self._tail.mean.get(), self._tail._S],
+            "updates": self.updates,
+            "mean": self._mean,
+            "inverse": self._inverse,
+            "parts": self._parts,
+            "last": self._last,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """The reverse of ``state``."""
+        self._cov = covariance.EmpiricalCovariance()
+        for a, b, n, *rest in state["moments"]:
+            if a == b:
+                self._cov.matrix[a, b] = _var(n, rest[0], rest[1])
+            else:
+                pair = stats.Cov()
+                pair.mean_x.n, pair.mean_x._mean = n, rest[0]
+                pair.mean_y.n, pair.mean_y._mean = n, rest[1]
+                pair.cov = rest[2]
+                self._cov.matrix[a, b] = pair
+        self._tail = _var(*state["tail"])
+        self.updates, self._last = state["updates"], state["last"]
+        self._mean, self._inverse, self._parts = state["mean"], state["inverse"], state["parts"]
+
+
+@compiled
+def _distance(x: Floats, mean: Floats, inverse: Floats, parts: Floats) -> float:
+    """sqrt of the quadratic form over d, at least 1e-6; parts: (d,) what each component gives to it."""
+    d = len(x)
+    total = 0.0
+    for i in range(d):
+        pull = 0.0
+        for j in range(d):
+            pull += inverse[i, j] * (x[j] - mean[j])
+        parts[i] = (x[i] - mean[i]) * pull
+        total += parts[i]
+    return float(np.sqrt(max(total, d * 1e-12) / d))
+
+
+def _moments(a: str, b: str, c: Any) -> list[Any]:
+    if a == b:
+        return [a, b, c.mean.n, c.mean.get(), c._S]
+    return [a, b, c.mean_x.n, c.mean_x.get(), c.mean_y.get(), c.cov]
+
+
+def _var(n: float, mean: float, total: float) -> stats.Var:
+    var = stats.Var()
+    var.mean.n, var.mean._mean, var._S = n, mean, total
+    return var
