@@ -3,7 +3,7 @@
 import json
 import sys
 
-from halts.config import Config, KafkaConfig
+from halts.config import CanaryConfig, Config, KafkaConfig
 from streams.batches import Limits
 from streams.settings import Settings
 from streams.worker import run
@@ -16,7 +16,8 @@ def main() -> int:
     stage1 = {"counting": tiny.counting, "silent": tiny.silent, "real": lambda: None}[options.pop("stage1", "counting")]
     limits = Limits(options.pop("records_max", 512))
     partitions = options.pop("partitions", 4)
-    config = Config(kafka=KafkaConfig(bootstrap=bootstrap, prefix=prefix, partitions=partitions))
+    canary = CanaryConfig(options.pop("canary_ms", 0))  # off: tests count what is on halts
+    config = Config(kafka=KafkaConfig(bootstrap=bootstrap, prefix=prefix, partitions=partitions), canary=canary)
     settings = Settings(config, flow_limits=limits, **options)
     return run(settings, stage1_factory=stage1(), desk_factory=tiny.desk(config.desk), loglevel="info")
 
