@@ -7,7 +7,6 @@ STAMP := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 SCENARIO ?= power-peg
-BENCHES := $(basename $(notdir $(filter-out benchmarks/__init__.py,$(wildcard benchmarks/*.py))))
 
 .PHONY: help setup check test demo bench up down clean
 
@@ -21,7 +20,7 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module. Install the system package python3-venv (Debian, Ubuntu), then run make again."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing packages into $(VENV) (a minute the first time) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[browser,desk,embedded,replay,sim,test]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench,browser,desk,embedded,replay,sim,test]'
 	@touch $(STAMP)
 
 check: $(STAMP) ## Lint, types, layers
@@ -36,8 +35,8 @@ test: $(STAMP) ## Run all tests, on a real Kafka
 demo: $(STAMP) ## A runaway and its halt, live: real Kafka, worker, eight routers (SCENARIO=calm for an ordinary minute)
 	@$(BIN)/knightwatch demo --scenario $(SCENARIO)
 
-bench: $(STAMP) ## Run every benchmark
-	@for b in $(BENCHES); do echo "== $$b"; $(BIN)/python -m benchmarks.$$b || exit 1; done
+bench: $(STAMP) ## Run every benchmark, keep the results, draw the plots (BENCH="engine latency" for some)
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 up: ## The multi-node stack in containers (needs Docker)
 	docker compose up --build

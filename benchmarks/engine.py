@@ -1,22 +1,21 @@
 """Stage 1 alone: events a second on one core, and where the time goes.
 
-    python -m benchmarks.engine [--json] [--events N] [--seed N]
+    python -m benchmarks.engine [--json] [--save] [--events N] [--seed N] [--rounds N]
 
 Order flow of the power-peg scenario (healthy fleet, then a stale router), engine only, no Kafka, no decoding. Each
 detector's cost is taken by running again without it, in the same process, in turn (A B A B ...), medians.
 """
 
 import argparse
-import json
-import platform
 import statistics
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.lab.result import Benchmark
 from detectors import server
 from detectors.bank import Stage1
 from detectors.catalog import CATALOG
@@ -57,13 +56,13 @@ def without() -> Iterator[tuple[str, tuple[Any, ...]]]:
         yield make(CONFIG).name, CATALOG[:i] + CATALOG[i + 1 :]
 
 
-def measure(events: int, seed: int, rounds: int) -> dict[str, Any]:
+def measure(given: argparse.Namespace) -> dict[str, Any]:
     """The document of design section 11."""
-    batches = flow(events, seed)
+    batches = flow(given.events, given.seed)
     n = sum(len(b) for b in batches)
     cases: dict[str, tuple[Any, ...]] = {"": CATALOG, **dict(without())}
     seconds: dict[str, list[float]] = {name: [] for name in cases}
-    for _ in range(rounds):
+    for _ in range(given.rounds):
         for name, catalog in cases.items():
             server.CATALOG = catalog  # type: ignore[attr-defined]
             seconds[name].append(run(batches, 8_192))
@@ -76,30 +75,27 @@ def measure(events: int, seed: int, rounds: int) -> dict[str, Any]:
         "ns_per_event": round(full / n * 1e9),
         "by_detector_ns": {name: round((full - statistics.median(s)) / n * 1e9) for name, s in seconds.items()},
         "ns_per_event_by_batch": by_size,
-        "rounds": rounds,
-        "machine": f"{platform.machine()}, Python {platform.python_version()}, numpy {np.__version__}",
+        "rounds": given.rounds,
     }
 
 
-def main() -> None:
-    """Print the table, or the document."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--json", action="store_true")
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Options."""
     parser.add_argument("--events", type=int, default=400_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
-    found = measure(given.events, given.seed, given.rounds)
-    if given.json:
-        print(json.dumps(found))
-        return
-    print(f"{found['events']:,} events ({found['machine']})")
-    print(f"{found['events_per_s']:,} a second, {found['ns_per_event']} ns an event")
-    for name, ns in found["by_detector_ns"].items():
-        print(f"  {name:14} {ns:5} ns")
-    for size, ns in found["ns_per_event_by_batch"].items():
-        print(f"  batches of {size:5} {ns:6} ns an event, {ns * size / 1000:8.0f} us a batch")
 
+
+def table(found: Mapping[str, Any]) -> list[str]:
+    """For people."""
+    lines = [f"{found['events']:,} events: {found['events_per_s']:,} a second, {found['ns_per_event']} ns an event"]
+    lines += [f"  {name:14} {ns:5} ns" for name, ns in found["by_detector_ns"].items()]
+    for size, ns in found["ns_per_event_by_batch"].items():
+        lines.append(f"  batches of {size:5} {ns:6} ns an event, {ns * int(size) / 1000:8.0f} us a batch")
+    return lines
+
+
+BENCHMARK: Final = Benchmark("engine", "Stage 1 alone: events a second on one core.", arguments, measure, table)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

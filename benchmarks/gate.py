@@ -1,16 +1,16 @@
-"""What a gate decision costs the router: ``python -m benchmarks.gate [--json] [--n N]``.
+"""What a gate decision costs the router: ``python -m benchmarks.gate [--json] [--save] [--n N]``.
 
 ``HaltGate.may_send`` as a router calls it (all three scopes named), over the view that a real log of records leads to:
 no broker is needed, because none is asked. The loop's own cost is measured and taken off. Median of several rounds.
 """
 
 import argparse
-import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
+from benchmarks.lab.result import Benchmark
 from halts.gate import HaltGate
 from halts.gate_state import GateState
 from schemas.records import HaltRecord, Heartbeat, Money, State, encode
@@ -59,8 +59,9 @@ def _empty(n: int) -> float:
     return (time.perf_counter_ns() - started) / n
 
 
-def measure(n: int) -> dict[str, float | int]:
+def measure(given: argparse.Namespace) -> dict[str, Any]:
     """The document that ``--json`` prints."""
+    n = given.n
     crowd: list[tuple[str, State]] = [(f"symbol:S{i}", "HALTED") for i in range(500)]
     return {
         "n": n,
@@ -70,21 +71,19 @@ def measure(n: int) -> dict[str, float | int]:
     }
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description="Cost of one gate decision.")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Options."""
     parser.add_argument("--n", type=int, default=200_000, help="decisions a round")
-    arguments = parser.parse_args()
-    found = measure(arguments.n)
-    if arguments.json:
-        print(json.dumps(found))
-        return
-    for name, value in found.items():
-        print(f"{name:46} {value:>12,}")
-    worst = max(value for name, value in found.items() if name.startswith("ns_"))
-    print(f"limit {LIMIT_NS:,.0f} ns: {'kept' if worst <= LIMIT_NS else 'BROKEN'}")
 
+
+def table(found: Mapping[str, Any]) -> list[str]:
+    """For people."""
+    cost = {name: value for name, value in found.items() if name.startswith("ns_")}
+    lines = [f"{name:46} {value:>12,}" for name, value in cost.items()]
+    return [*lines, f"limit {LIMIT_NS:,.0f} ns: {'kept' if max(cost.values()) <= LIMIT_NS else 'BROKEN'}"]
+
+
+BENCHMARK: Final = Benchmark("gate", "Cost of one gate decision.", arguments, measure, table)
 
 if __name__ == "__main__":
-    main()
+    BENCHMARK.main()

@@ -4,8 +4,9 @@
 
 Embedded Kafka, a real worker with everything on, healthy flow at ``--rate`` from a process of its own (open loop), and in
 this process routers with real ``HaltGate``s that go wrong one after the other: children beyond a full parent, one a
-millisecond. Each incident is another server, hence a halt of its own; widening from servers to the firm is switched off
-(``siblings_to_widen = 0``), everything else is at its default. The clock starts when the first bad order *should* be sent
+millisecond. Each incident is another server, hence a halt of its own; what would widen one halt to the firm, and so close
+the gates of incidents to come, is switched off (``siblings_to_widen = 0``, ``ack_timeout_ms = 30000``), everything else is
+at its default. The clock starts when the first bad order *should* be sent
 and ends when the gate's own thread says that it is closed.
 
 At ``--low-rate`` the same, and stock Faust beside it: an agent that sends each event on. Both are then taken by the time
@@ -13,6 +14,7 @@ at which Kafka appended the result (ours: the breach on ``verdicts``), from the 
 """
 
 import argparse
+import logging
 import random
 import tempfile
 import time
@@ -36,7 +38,8 @@ from schemas.records import Breach, HaltRecord, decode, decode_verdict
 from schemas.topics import HALTS, VERDICTS, topic_name
 from schemas.units import MS_NS
 
-CONFIG: Final = "[desk]\nsiblings_to_widen = 0\n"
+CONFIG: Final = "[desk]\nsiblings_to_widen = 0\nack_timeout_ms = 30000\n"
+FLOW_S: Final = 30.0
 GATES_AT_ONCE: Final = 8
 GAP_S: Final = (0.2, 0.5)
 READY_S: Final = 240.0
@@ -58,6 +61,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     """The document of design section 11; stages, samples and the low rate besides."""
     rng = random.Random(given.seed)
+    logging.getLogger("halts").setLevel(logging.ERROR)  # each halt would be said by each gate
     with cluster.broker(given.bootstrap) as bootstrap, tempfile.TemporaryDirectory(prefix="knightwatch-") as folder:
         high = _ours(bootstrap, "high-", given.rate, given.n, rng, Path(folder))
         low = _ours(bootstrap, "low-", given.low_rate, given.low_n, rng, Path(folder)) if given.low_n else None
@@ -69,10 +73,9 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 
 def _ours(bootstrap: str, prefix: str, rate: float, n: int, rng: random.Random, folder: Path) -> dict[str, Any]:
     cluster.make_topics(bootstrap, prefix)
-    seconds = 40 + n * (sum(GAP_S) / 2 + 0.2) + n / GATES_AT_ONCE * 4
     with ExitStack() as stack:
         worker = stack.enter_context(Worker(bootstrap, prefix, folder, prefix + "worker", CONFIG))
-        background = Background(bootstrap, prefix, rate, seconds, folder)
+        background = Background(bootstrap, prefix, rate, FLOW_S, folder)
         stack.callback(background.close)
         background.start()
         until(lambda: worker.processed() > rate, READY_S, 0.1, "flow through the worker", worker)

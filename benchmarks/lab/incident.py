@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from benchmarks.lab.result import BenchmarkError
 from halts.gate import GateSnapshot, HaltGate
 from producers.publish import Publisher
 from schemas.events import Kind, Phase, Side, empty_events
@@ -76,7 +77,13 @@ class Incident:
 
     def run(self, publisher: Publisher) -> float | None:
         """Send bad orders at their intended times until the gate has closed. Milliseconds from the intended time of the
-        first to the gate being closed; None when it stayed open."""
+        first to the gate being closed; None when it stayed open. BenchmarkError when it was closed before."""
+        if not self.gate.is_open:
+            raise BenchmarkError(
+                f"the gate of {self.server} was closed before its incident: {self.gate.state().reason}"
+            )
+        self.closed_ns = 0
+        self._closed.clear()
         self.intended_ns = time.time_ns() + 5 * MS_NS
         end = self.intended_ns + int(GIVE_UP_S * 1e9)
         due = self.intended_ns
