@@ -14,7 +14,7 @@ from halts.gate_trust import Trust
 from halts.state import RANK, Request
 from knightwatch.web.timeline import Entry, entry_of
 from schemas.records import Ack, AuditRecord, FeatureRow, HaltRecord, Money, NodeState, decode, decode_verdict
-from schemas.scopes import FIRM, parse, scope
+from schemas.scopes import CANARY, CANARY_SERVER, FIRM, parse, scope
 from schemas.units import MS_NS
 
 HALTS_KEPT: Final = 512
@@ -147,6 +147,8 @@ class Story:
         if record is None:
             self.version += bad != len(self.state.undecodable)
             return
+        if record.scope == CANARY:
+            return
         if severity(record) < 3:
             self._requests.pop(record.scope, None)
         if record.state in ("HALTING", "HALTED"):
@@ -165,8 +167,8 @@ class Story:
         except msgspec.DecodeError:
             self.undecodable += 1
             return
-        if ack.status == "refused":
-            return  # it answers no halt; the desk's audit tells it
+        if ack.status == "refused" or ack.server == CANARY_SERVER:
+            return  # it answers no halt (the desk's audit tells it), or the probe of the kill path
         lines = self._lines(ack.halt_id)
         was = lines.get(ack.server, GateLine(ack.server))
         stronger = RANK[ack.status] >= RANK.get(was.status, 0)
@@ -193,7 +195,8 @@ class Story:
             return
         self._audited = place
         self._note(record)
-        if (entry := entry_of(record, stamp_ms)) is not None:
+        entry = entry_of(record, stamp_ms)
+        if entry is not None and entry.scope != CANARY:
             self._entries.appendleft(entry)
             self.version += 1
 
@@ -268,7 +271,7 @@ class Story:
         if beat is not None:
             by_clock = utc_ns - beat.ts - self.clock_skew_ms_max * MS_NS
             age_ms = max(mono_ns - self.state.beat_mono_ns, by_clock, 0) / MS_NS
-        names = {*self.state.records, *(scope("server", server) for server in self._routers)}
+        names = {*self.state.records.keys() - {CANARY}, *(scope("server", server) for server in self._routers)}
         scopes = {name: self._scope(name, mono_ns) for name in names}
         order = sorted(names, key=lambda n: (*(-int(x) for x in scopes[n].rank), _natural(n)))
         return Picture(
