@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -25,9 +25,11 @@ from kafka.admin import ScramMechanism, UserScramCredentialUpsertion
 
 from halts.gate_security import client_options
 from knightwatch.broker_properties import HOST
-from schemas.security import KafkaSecurity
+from schemas.security import AclConfig, KafkaSecurity, Role
 
 ADMIN: Final = "admin"
+ROLES: Final = tuple(name.removeprefix("User:") for role in get_args(Role) for name in AclConfig().of(role))
+"""A user for each role, as ``kafka.acls`` names them by default."""
 VALID_DAYS: Final = 30
 ITERATIONS: Final = 4096
 """Of SCRAM; Kafka's least."""
@@ -55,6 +57,22 @@ class BrokerSecurity:
             password_file=str(self.folder / f"{user}.password"),
             ca_file=str(self.folder / "ca.pem"),
         )
+
+    def toml(self, user: str, bootstrap: str) -> str:
+        """Configuration with which ``user`` connects; it holds no secret."""
+        how = self.of(user)
+        return (
+            f'[kafka]\nbootstrap = "{bootstrap}"\n\n[kafka.security]\nprotocol = "{how.protocol}"\n'
+            f'mechanism = "{how.mechanism}"\nusername = "{how.username}"\npassword_file = "{how.password_file}"\n'
+            f'ca_file = "{how.ca_file}"\n'
+        )
+
+    def write_configs(self, bootstrap: str) -> list[Path]:
+        """``USER.toml`` for everybody, beside the passwords."""
+        paths = [self.folder / f"{user}.toml" for user in (*self.users, ADMIN)]
+        for path in paths:
+            path.write_text(self.toml(path.stem, bootstrap))
+        return paths
 
     @property
     def folder(self) -> Path:

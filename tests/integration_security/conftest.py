@@ -10,10 +10,10 @@ import pytest
 
 from halts.gate_security import client_options
 from knightwatch.broker import EmbeddedKafka
-from knightwatch.broker_security import ADMIN, BrokerSecurity
+from knightwatch.broker_security import ADMIN, ROLES, BrokerSecurity
 from knightwatch.cli import run
 
-USERS = ("router", "worker", "operator", "break-glass", "release", "viewer", "stranger")
+USERS = (*ROLES, "stranger")
 
 
 @dataclass
@@ -37,13 +37,9 @@ class Secured:
     def toml(self, user: str, more: str = "") -> Path:
         """A configuration file for ``user``; what follows ``[kafka]`` in it is in ``more``."""
         assert self.kafka.security is not None
-        how = self.kafka.security.of(user)
         path = self.folder / f"{user}.toml"
-        path.write_text(
-            f'[kafka]\nbootstrap = "{self.bootstrap}"\npartitions = 2\n[kafka.security]\nprotocol = "{how.protocol}"\n'
-            f'mechanism = "{how.mechanism}"\nusername = "{how.username}"\npassword_file = "{how.password_file}"\n'
-            f'ca_file = "{how.ca_file}"\n{more}'
-        )
+        text = self.kafka.security.toml(user, self.bootstrap)
+        path.write_text(text.replace("[kafka]\n", "[kafka]\npartitions = 2\n") + more)
         return path
 
     def password(self, user: str) -> str:
