@@ -52,6 +52,8 @@ class CrossingConfig(Struct, frozen=True, forbid_unknown_fields=True):
     matched_usd_limit: float = 5_000_000.0
     """Aggressive buying offset by aggressive selling in the same symbol, beyond the allowance."""
     matched_usd_per_s_prior: float = 400_000.0
+    explained_share: float = 0.1
+    """Part that counts of what a fill costs which a parent order asked for."""
     headroom: float = 3.0
     quiet_s: float = 5.0
     bound_halt: float = 64.0

@@ -1,19 +1,22 @@
 """Crossing: buying at the ask and selling at the bid, and what that costs."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from detectors.arrays import I64
+from detectors.arrays import I64, Bools
 from detectors.baseline import Baseline
 from detectors.config import CrossingConfig
 from detectors.cusum import CusumBank, Steps
 from detectors.detector import Context
 from detectors.excursion import Excursion, Finding
+from detectors.jit import compiled
 from schemas.records import Family
 from schemas.units import S_NS, USD6, usd
 
 _ONE = 1 << 10
+_PARENTS: Final = 1 << 13
+_SCALE: Final = 1_024
 
 
 class Crossing:
@@ -29,6 +32,10 @@ class Crossing:
     Drift-allowance CUSUM as in Page 1954; with the allowance above the mean the walk has negative drift and the time
     between false alarms grows exponentially in the limit. The allowance changes on the minute, from minutes without a
     breach; until it is warm the prior holds.
+
+    What a parent order explains is discounted to ``explained_share``: a fill for a known parent that has never been
+    committed beyond its quantity costs what its owner asked for, be it five times the usual size (an index rebalance).
+    Fills beyond their parent, and without one, count in full; so flow without parent ids is judged as it stands.
 
     Fills without an NBBO (bid or ask not known) say nothing here: they are counted in the row, not scored.
     Unit of the score: limits. Statistical. Pattern: Nanex on EXC, 2012-08-01 (buys at the ask and sells at the bid,
@@ -47,6 +54,9 @@ class Crossing:
         self.excursion = Excursion(_ONE, round(config.quiet_s * S_NS))
         limits = (config.burn_usd_limit, config.matched_usd_limit)
         self._limits = np.array([[round(usd_limit * USD6)] for usd_limit in limits], np.int64)
+        self.number: I64 = np.zeros(_PARENTS, np.int64)
+        self.within: Bools = np.zeros(_PARENTS, np.bool_)
+        """Parents by number (the latest with the same place wins): number + 1, never committed beyond its quantity."""
         self._set_allowances()
         self._values: I64 = np.empty(0, np.int64)
 
@@ -66,13 +76,18 @@ class Crossing:
     def step(self, context: Context) -> list[Finding]:
         """Score a flow, then count it for the baselines."""
         flow, symbol = context.flow, context.symbol
-        cost = np.maximum(symbol.burn, 0)
-        walks = self.bank.step(np.stack([cost, symbol.matched]), self.steps.step(flow.t))
+        child = context.child
+        costs = np.zeros((2, len(flow)), np.int64)
+        _costs(
+            symbol.burn, symbol.matched, child.emission, child.known, child.committed, child.parent_qty, child.parent,
+            context.children.parents.dropped, self.config.explained_share, self.within, self.number, costs,
+        )  # fmt: skip
+        walks = self.bank.step(costs, self.steps.step(flow.t))
         walks *= _ONE
         walks //= self._limits
         self._values = walks.max(axis=0)
-        self.burn_normal.add(flow.t, cost)
-        self.matched_normal.add(flow.t, symbol.matched)
+        self.burn_normal.add(flow.t, costs[0])
+        self.matched_normal.add(flow.t, costs[1])
         return self.excursion.step(flow, self._values, context.totals)
 
     def score(self, value: int) -> float:
@@ -110,3 +125,27 @@ class Crossing:
         self.burn_normal.close(learn)
         self.matched_normal.close(learn)
         self._set_allowances()
+
+
+@compiled
+def _costs(
+    burn: I64, matched: I64, emission: Bools, known: Bools, committed: I64, parent_qty: I64, parent: I64, dropped: int,
+    explained_share: float, within: Bools, numbers: I64, out: I64,
+) -> None:  # fmt: skip
+    """(2, n) burn and matched notional of each fill, discounted where a parent explains it."""
+    share = int(explained_share * _SCALE)
+    for i in range(len(burn)):
+        if emission[i] and known[i]:
+            number = parent[i] + dropped
+            place = number % _PARENTS
+            if numbers[place] != number + 1:
+                numbers[place], within[place] = number + 1, True
+            if committed[i] > parent_qty[i]:
+                within[place] = False
+        elif burn[i] > 0 or matched[i] > 0:
+            number = parent[i] + dropped
+            place = number % _PARENTS
+            explained = parent[i] >= 0 and numbers[place] == number + 1 and within[place]
+            out[0, i], out[1, i] = max(burn[i], 0), matched[i]
+            if explained:
+                out[0, i], out[1, i] = out[0, i] * share // _SCALE, out[1, i] * share // _SCALE
