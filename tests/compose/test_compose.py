@@ -92,9 +92,14 @@ def test_our_services_call_commands_and_options_that_exist(name: str) -> None:
         assert option in text, f"{name}: `knightwatch {words[0]}` has no option {option}"
 
 
-def test_prometheus_scrapes_each_worker_every_second() -> None:
+def test_prometheus_scrapes_each_worker_and_the_routers_every_second() -> None:
     config = yaml.safe_load((ROOT / "config/prometheus.yml").read_text(encoding="utf-8"))
     targets = {t for job in config["scrape_configs"] for s in job["static_configs"] for t in s["targets"]}
-    assert targets == {f"{name}:9464" for name in SERVICES if name.startswith("worker")}
+    exposed = {f"{name}:{port}" for name, service in SERVICES.items() for port in service.get("expose", [])}
+    assert targets == exposed
+    for name, service in SERVICES.items():
+        words = service.get("command", [])
+        if "--metrics-port" in words:
+            assert f"{name}:{words[words.index('--metrics-port') + 1]}" in targets
     assert config["global"]["scrape_interval"] == "1s"
     assert SERVICES["grafana"]["environment"]["GF_DASHBOARDS_MIN_REFRESH_INTERVAL"] == "1s"

@@ -45,6 +45,8 @@ def test_alerts_fire_for_the_rogue_alone_and_are_one_incident(prometheus: str) -
     assert [a["labels"]["scope"] for a in halted] == [f"server:{ROGUE}"]
     assert halted[0]["annotations"]["summary"].startswith(f"server:{ROGUE} is halted")
     assert {a["labels"]["incident"] for a in firing if a["labels"]["severity"] == "page"} <= set(alerts.OWNERS)
+    names = {a["labels"]["alertname"] for a in firing}
+    assert "KnightwatchFlowAfterHalt" not in names, "orders from before the halt are not orders after it"
 
 
 def test_an_expression_without_data_and_one_in_error_are_findings(prometheus: str) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from knightwatch.web.story import Story
 from schemas.records import Ack, AuditRecord, FeatureRow, Gate, Heartbeat, Money, NodeState, Source, encode
+from schemas.scopes import CANARY
 from schemas.topics import HEARTBEAT_KEY
 
 from .records import T, halt, value
@@ -46,6 +47,15 @@ def test_dispatched_acknowledged_and_effective_are_apart(story: Story) -> None:
     story.ack(ack("cancelling", T + 950_000_000, 9))
     (line,) = story.picture(10 * S, T, True).scopes["server:R3"].gates
     assert (line.status, line.working, line.confirmed_ts) == ("confirmed", 0, T + 900_000_000)
+
+
+def test_the_probe_of_the_kill_path_is_not_shown(story: Story) -> None:
+    told(story, halt(), halt(CANARY, state="HALTED"))
+    story.ack(value(Ack("_canary", T, f"id-{CANARY}", CANARY, 1, "confirmed")))
+    story.audit(audit(1, "transition", {"record": {"scope": CANARY, "state": "HALTED", "text": "x."}, "gates": {}}), 5)
+    picture = story.picture(10 * S, T, True)
+    assert set(picture.scopes) == {"server:R3"}
+    assert picture.entries == ()
 
 
 def test_a_halt_counts_from_its_order_not_from_its_confirmation(story: Story) -> None:
