@@ -16,6 +16,8 @@ COPY benchmarks benchmarks
 COPY config config
 RUN pip install --no-cache-dir ".[replay]"
 USER knightwatch
+# the detectors' loops, compiled ahead of time for the user who will run them
+RUN python -m detectors.warm
 ENV PYTHONUNBUFFERED=1
 # workers serve /metrics on 9464; other roles override or disable this in docker-compose.yml
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=5 \

@@ -21,6 +21,8 @@ $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing packages into $(VENV) (a minute the first time) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench,browser,desk,embedded,replay,sim,test]'
+	@echo "compiling the detectors' loops (up to a minute, once) ..."
+	@$(BIN)/python -m detectors.warm
 	@touch $(STAMP)
 
 check: $(STAMP) ## Lint, types, layers

@@ -1,0 +1,37 @@
+"""What ``python -m detectors.warm`` compiles is what a worker needs: nothing is left for its first batches."""
+
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from detectors.bank import Stage1
+from detectors.config import Stage1Config
+from detectors.warm import warm
+from producers import scenarios
+from schemas import codec
+from schemas.events import EVENT
+
+
+def loops() -> Iterator[Any]:
+    """Every compiled loop of ours that is loaded."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] in ("schemas", "detectors", "halts"):
+            for value in list(vars(module).values()):
+                if hasattr(value, "py_func") and hasattr(value, "signatures"):
+                    yield value
+
+
+def test_a_day_compiles_nothing_after_warming() -> None:
+    assert warm() > 0
+    before = {loop.py_func: len(loop.signatures) for loop in loops()}
+    assert sum(map(bool, before.values())) > 10
+    chunks = [chunk.events for chunk in islice(scenarios.build("power-peg", 1, minutes=1), 3)]
+    events = np.concatenate(chunks, dtype=EVENT)
+    values = codec.encode_sbe_each(events[events["server"] == events["server"][0]])
+    Stage1(Stage1Config(), "orderflow", 0).step(codec.decode("orderflow", 0, values, range(len(values))).batch)
+    after = {loop.py_func: len(loop.signatures) for loop in loops()}
+    fresh = [f"{key.__module__}.{key.__name__}" for key, count in after.items() if before.get(key, 0) != count]
+    assert fresh == [], "add what they need to detectors/warm.py"
