@@ -9,7 +9,7 @@ from knightwatch.desk_client import DeskClient, DeskError
 from knightwatch.web.operators import Operator
 from schemas.records import Command, CommandVerb, HaltRecord
 
-WAIT_S: Final = 5.0
+WAIT_S: Final = 8.0
 REASON_CHARS_MAX: Final = 400
 
 Connect = Callable[[Operator], DeskClient]

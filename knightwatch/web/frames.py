@@ -1,5 +1,6 @@
 """Frames: what each browser is sent. The HTML is made once and shared; each viewer gets the blocks that are new to it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,17 +11,18 @@ from knightwatch.web.words import MARKS, escape
 
 @dataclass
 class Shared:
-    """The blocks of one picture. Cards are made when the first viewer asks."""
+    """The blocks of one picture. Cards are made when the first viewer asks. clock: seconds, by which the pulse goes on."""
 
     picture: Picture
     now_ms: int
     where: str
     problem: str = ""
+    clock: Callable[[], float] = lambda: 0.0
     cards: dict[str, str] = field(default_factory=dict)
     blocks: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
-        picture = self.picture
+        picture, self._made = self.picture, self.clock()
         self.blocks = {
             "where": escape(self.where),
             "counts": lists.counts(picture),
@@ -36,10 +38,11 @@ class Shared:
 
     def pulse(self) -> dict[str, Any]:
         """How fresh it all is; sent even when nothing changed."""
-        picture = self.picture
+        picture, since_ms = self.picture, (self.clock() - self._made) * 1e3
+        age_ms = picture.beat_age_ms
         return {
-            "now_ms": self.now_ms,
-            "age_ms": picture.beat_age_ms,
+            "now_ms": self.now_ms + since_ms,
+            "age_ms": None if age_ms is None else age_ms + since_ms,
             "alive": picture.alive,
             "connected": picture.connected,
             "trouble": picture.trouble,

@@ -86,6 +86,7 @@ class Page:
         wanted = event.args if isinstance(event.args, dict) else {}
         operator = self._operator(acts=True)
         if wanted.get("verb") == "login":
+            self._wanted = None  # what was wanted before another log-in is not what is wanted now
             if operator is None:
                 self._log_in.open()
             else:

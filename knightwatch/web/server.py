@@ -73,7 +73,8 @@ class Server:
         """The newest picture, made at most once for all viewers."""
         version, now = self.feed.version, time.monotonic()
         if self._shared is None or version != self._made[0] or now - self._made[1] >= PULSE_S:
-            self._shared = Shared(self.feed.picture(), time.time_ns() // 1_000_000, self.where, self.feed.problem)
+            now_ms = time.time_ns() // 1_000_000
+            self._shared = Shared(self.feed.picture(), now_ms, self.where, self.feed.problem, time.monotonic)
             self._made = (version, now)
         return self._shared
 
