@@ -15,6 +15,7 @@ from replay.merge import Stage1Like, Ticker, Timed, merged, node_streams, stage1
 from replay.recorded import RecordedLog
 from replay.timeline import Placed, Timeline
 from schemas.records import Ack, Breach, Command, HaltRecord, Tick, Verdict, encode
+from schemas.scopes import CANARY
 from schemas.topics import HALTS, VERDICTS, Topic
 from schemas.units import S_NS
 
@@ -70,7 +71,7 @@ class Observers:
 
 @dataclass
 class Result:
-    """What came out. ``halts``: every record on ``halts`` but heartbeats, in order."""
+    """What came out. ``halts``: every record on ``halts`` but heartbeats and probes, in order."""
 
     events: int = 0
     halts: list[HaltRecord] = field(default_factory=list)
@@ -162,8 +163,9 @@ class Run:
         for output in self._desk.step(inputs):
             self._outputs.update(encode(output.record))
             self._see.output(output)
-            if output.topic is HALTS and isinstance(output.record, HaltRecord):
-                self.result.halts.append(output.record)
+            record = output.record
+            if output.topic is HALTS and isinstance(record, HaltRecord) and record.scope != CANARY:
+                self.result.halts.append(record)
 
     def _trail(self) -> None:
         """Ticks after the last record, as live, until nothing is due any more."""
