@@ -21,7 +21,8 @@ def write(scenario: Scenario, path: Path, progress: Progress = lambda events, sh
     """Simulate with the gate always open into ``path``; the labels go to ``PATH.labels.json``.
 
     The ending chooses the format: .ndjson, .ndjson.gz (each line a section 3 event, or a bare ``nodes`` or ``declared``
-    record, which has no ``kind``) or .parquet (events only). ValueError for another ending, OSError from the file.
+    record, which has no ``kind``) or .parquet (events; what nodes run and ought to goes to ``PATH.nodes.ndjson``, where
+    replay looks for it). ValueError for another ending, OSError from the file.
     """
     name = path.name
     if name.endswith((".ndjson", ".ndjson.gz")):
@@ -72,16 +73,20 @@ def _parquet(scenario: Scenario, path: Path, progress: Progress) -> Labels:
     simulation = scenario.simulate()
     waiting: list[Any] = []
     held = 0
+    control: list[bytes] = []
     with pq.ParquetWriter(path, schema(), **parquet_options()) as out:
         for chunk in simulation.run():
             waiting.append(chunk.events)
             held += len(chunk.events)
+            control += [encode(record) + b"\n" for record in chunk.control]
             if held >= 250_000:
                 out.write_batch(to_arrow(np.concatenate(waiting)))
                 waiting, held = [], 0
             progress(simulation.events, _share(scenario, chunk.end_ns))
         if held:
             out.write_batch(to_arrow(np.concatenate(waiting)))
+    beside = path.with_name(path.name.removeprefix(".").removesuffix(".partial") + ".nodes.ndjson")
+    beside.write_bytes(b"".join(control))
     return scenario.labels(simulation)
 
 

@@ -9,12 +9,14 @@ from detectors.fleet.detector import FleetDetector
 from detectors.fleet.divergence import Divergence
 from detectors.fleet.drift import Drift
 from detectors.fleet.exposure import FirmExposure
+from detectors.fleet.participation import Participation
 from detectors.fleet.silence import Silence
 
 FLEET: Final[tuple[Callable[[FleetConfig], FleetDetector], ...]] = (
     Divergence,
     Drift,
     Breadth,
+    Participation,
     Silence,
     FirmExposure,
 )

@@ -67,10 +67,12 @@ class BreadthConfig(Struct, frozen=True, forbid_unknown_fields=True):
 class ParticipationConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Own push on prices. See ``detectors/fleet/participation.py``."""
 
-    aligned_share: Annotated[float, Meta(gt=0, lt=1)] = 0.5
-    """Share of the price path that may run with our own flow."""
-    push_usd_limit: Above = 50_000.0
-    """Move with our own flow beyond that share, priced at our net aggressive shares."""
+    limit_nats: Above = 16.0
+    """Evidence against "prices do not follow what we hold" that opens a breach."""
+    push_usd_limit: Above = 20_000.0
+    """Least push since it began."""
+    headroom: AtLeast = 3.0
+    """Push that this many times the peers' median is everybody's market."""
     quiet_s: AtLeast = 30.0
 
 

@@ -95,9 +95,8 @@ class Server(Struct):
     loss_usd: float = 0.0
     gross_usd: float = 0.0
     net_usd: float = 0.0
-    moved_usd: float = 0.0
-    aligned_usd: float = 0.0
-    """Totals: price path priced at our net aggressive shares, and the part of it that ran with our own flow."""
+    burn_usd: float = 0.0
+    """Paid beyond the mid by aggressive fills, in all."""
     scored: int = 0
     """Events that stage 1 has scored or knows to be missing."""
     missing: int = 0
@@ -174,8 +173,7 @@ class Roster(Struct):
         counts[HITS] += get("buys_at_ask", 0.0) + get("sells_at_bid", 0.0)
         counts[REJECTS] += get("rejects", 0.0)
         server.net_usd += get("net_usd", 0.0)
-        server.moved_usd += get("moved_usd", 0.0)
-        server.aligned_usd += get("aligned_usd", 0.0)
+        server.burn_usd += get("spread_burn_usd", 0.0)
         server.loss_usd, server.gross_usd = row.money.loss_usd, row.money.gross_usd
         told = row.counters
         server.missing = told.get("missing", 0)

@@ -21,7 +21,8 @@ MAKERS = [pytest.param(make, id=type(make(CONFIG)).__name__) for make in FLEET]
 
 def day(world: World, each: Callable[[World], None] = lambda world: None) -> list[bytes]:
     """Everything that can happen to a fleet: calm, a stale build, a server that runs away and pushes prices, breaches,
-    silence, a loss; then calm again. ``each`` is called every tenth of a second. Verdicts as bytes."""
+    silence, a loss, prices that follow a server; then calm again. ``each`` is called every tenth of a second. Verdicts
+    as bytes."""
     rng = np.random.default_rng(7)
     for name in world.names:
         world.declare(name)
@@ -50,7 +51,9 @@ def day(world: World, each: Callable[[World], None] = lambda world: None) -> lis
     span(7, lambda frame, name: {} if name == "R5" else base(frame, name), quiet="R5")
     for name in world.names[:5]:
         world.breach(name, "rate", "close")
-    world.money = {}
+    for k in range(60):
+        world.money = {"R7": Money(loss_usd=-4_000.0 * k)}
+        span(0.5, base)
     span(40, base)
     return [encode(b) for b in world.out]
 
