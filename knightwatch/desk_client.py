@@ -23,6 +23,7 @@ from halts.gate_state import GateState, severity
 from halts.gate_trust import Trust
 from halts.orders import OPERATOR
 from halts.signing import sign
+from halts.state import CLOSED
 from schemas.records import (
     Ack,
     AuditRecord,
@@ -246,7 +247,7 @@ class DeskClient:
     def open_request(self, scope: str) -> Command | None:
         """The last resume asked for the halt that stands on ``scope``, if any: what an approve would agree to."""
         halt = self.record(scope)
-        if halt is None or severity(halt) < 2:
+        if halt is None or halt.state not in CLOSED:
             return None
         asked = [
             c for c in self.commands.values() if c.verb == "resume" and c.scope == scope and c.halt_id == halt.halt_id

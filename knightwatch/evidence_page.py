@@ -28,7 +28,7 @@ p{margin:6px 0}
 .bad{color:var(--bad)}
 .good{color:var(--good)}
 .warn{color:var(--warn)}
-.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(200px,1fr));gap:10px;margin:18px 0}
+.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(165px,1fr));gap:10px;margin:18px 0}
 .facts div{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:10px 12px}
 .facts b{display:block;font-size:18px;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
 .wide{overflow-x:auto}

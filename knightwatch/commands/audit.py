@@ -85,9 +85,6 @@ def _text(found: dict[str, Any]) -> str:
         where = f" (offset {found['offset']})" if found["offset"] is not None else ""
         return f"BROKEN: {found['problem']}{where}. Keep a copy of the topic as it is, then find who may write to it"
     start = "from the beginning" if found["from_the_beginning"] else "older ones were deleted by retention"
-    head = (
-        f"the desk named record {found['head_named_by_desk']} as the last"
-        if found["head_named_by_desk"]
-        else "no desk has named the last"
-    )
+    named = found["head_named_by_desk"]
+    head = f"as many as the desk named in its heartbeat ({named})" if named else "no desk has named how many"
     return f"intact: {found['records']} records, {start}; {head}"
