@@ -27,6 +27,7 @@ from halts.gate_io import Link, Outbox, Raw
 from halts.gate_state import NOT_STARTED, OPEN, Decision, GateState, Refusal, View, severity
 from halts.gate_trust import Trust
 from schemas.records import Ack, Gate, HaltRecord
+from schemas.scopes import CANARY
 from schemas.units import MS_NS
 
 __all__ = ["CancelAll", "Decision", "GateSnapshot", "HaltGate", "ScopeSnapshot", "Trust", "WorkingOrders"]
@@ -278,7 +279,8 @@ class HaltGate:
         for record in changes:
             ack = self._sweeps.accept(record, boot_ns(), time.time_ns())
             if ack is not None:
-                log.warning(
+                log.log(
+                    logging.DEBUG if record.scope == CANARY else logging.WARNING,
                     "gate of %s: %s %s, epoch %d: %s",
                     self.server,
                     record.scope,

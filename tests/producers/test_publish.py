@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaTimeoutError
 
 from halts.config import KafkaConfig
 from producers import files, scenarios
-from producers.publish import Publisher
+from producers.publish import BACKLOG_MAX, Publisher
 from replay.open import open_log
 from schemas.codec import decode
 from schemas.topics import NODES, ORDERFLOW
@@ -78,3 +79,28 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(ValueError, match=r"expected \.ndjson"):
         files.write(scenarios.build("calm"), tmp_path / "day.csv")
+
+
+def test_what_waits_and_what_is_lost_is_known_by_server(kafka: str, topic_prefix: str) -> None:
+    """A broker that takes nothing: values wait, then the oldest goes, each counted in events of its server."""
+    with Publisher(kafka, prefix=topic_prefix, linger_ms=0) as publisher:
+        assert publisher.waiting() == {}
+        send = publisher._producer.send
+        publisher._producer.send = refuses  # type: ignore[method-assign]
+        events = np.concatenate([c.events for c in scenarios.build("calm", 1, 2, minutes=0.05)])
+        publisher.publish(events)
+        waiting = publisher.waiting()
+        assert sum(waiting.values()) == len(events)
+        assert set(waiting) == {"R1", "R2"}
+        for _ in range(BACKLOG_MAX):  # node records push the order events out
+            publisher._put(NODES, b"R1", b"{}")
+        assert publisher.waiting() == {"R1": 0}
+        assert publisher.errors == {(server, "dropped"): n for server, n in waiting.items()}
+        publisher._lost(b"R1", 5, KafkaTimeoutError("gone"))
+        assert publisher.errors["R1", "refused"] == 5
+        publisher._backlog.clear()
+        publisher._producer.send = send  # type: ignore[method-assign]
+
+
+def refuses(*_: object, **__: object) -> object:
+    raise KafkaTimeoutError("buffers are full")
