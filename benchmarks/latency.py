@@ -5,7 +5,7 @@
 Embedded Kafka, a real worker with everything on, healthy flow at ``--rate`` from a process of its own (open loop), and in
 this process routers with real ``HaltGate``s that go wrong one after the other: children beyond a full parent, one a
 millisecond. Each incident is another server, hence a halt of its own; what would widen one halt to the firm, and so close
-the gates of incidents to come, is switched off (``siblings_to_widen = 0``, ``ack_timeout_ms = 30000``), everything else is
+the gates of incidents to come, is switched off (``siblings_to_widen = 0``, ``ack_timeout_ms = 1900``), everything else is
 at its default. The clock starts when the first bad order *should* be sent
 and ends when the gate's own thread says that it is closed.
 
@@ -38,7 +38,7 @@ from schemas.records import Breach, HaltRecord, decode, decode_verdict
 from schemas.topics import HALTS, VERDICTS, topic_name
 from schemas.units import MS_NS
 
-CONFIG: Final = "[desk]\nsiblings_to_widen = 0\nack_timeout_ms = 30000\n"
+CONFIG: Final = "[desk]\nsiblings_to_widen = 0\nack_timeout_ms = 1900\n"
 FLOW_S: Final = 30.0
 GATES_AT_ONCE: Final = 8
 GAP_S: Final = (0.2, 0.5)
@@ -63,8 +63,12 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     rng = random.Random(given.seed)
     logging.getLogger("halts").setLevel(logging.ERROR)  # each halt would be said by each gate
     with cluster.broker(given.bootstrap) as bootstrap, tempfile.TemporaryDirectory(prefix="knightwatch-") as folder:
-        high = _ours(bootstrap, "high-", given.rate, given.n, rng, Path(folder))
-        low = _ours(bootstrap, "low-", given.low_rate, given.low_n, rng, Path(folder)) if given.low_n else None
+        high = _ours(bootstrap, cluster.fresh("high-"), given.rate, given.n, rng, Path(folder))
+        low = (
+            _ours(bootstrap, cluster.fresh("low-"), given.low_rate, given.low_n, rng, Path(folder))
+            if given.low_n
+            else None
+        )
         faust = None
         if low is not None and not given.no_faust:
             faust = _faust(bootstrap, given.low_rate, given.low_n + FAUST_WARM, Path(folder))
@@ -178,7 +182,7 @@ def _stages(bootstrap: str, prefix: str, done: Sequence[Incident]) -> dict[str, 
 
 def _faust(bootstrap: str, rate: float, n: int, folder: Path) -> dict[str, Any]:
     """The same events one by one, through an agent of stock Faust that sends each on; the first few warm it up."""
-    prefix, target = "faust-", "faust-out"
+    prefix, target = cluster.fresh("faust-"), cluster.fresh("faust-out")
     source = cluster.make_topics(bootstrap, prefix)
     cluster.make_plain_topic(bootstrap, target, 1)
     with Watched(echo_command(bootstrap, source, target, folder), folder / "faust.log") as app:

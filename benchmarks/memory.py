@@ -99,7 +99,7 @@ class Book:
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     """``{"orders", "rss_mb_start", "rss_mb_live", "rss_mb_end", "slope_mb_per_hour", "samples"}``."""
-    prefix = "memory-"
+    prefix = cluster.fresh("memory-")
     books = [Book(f"R{i + 1}") for i in range(SERVERS)]
     with cluster.broker(given.bootstrap) as bootstrap, tempfile.TemporaryDirectory(prefix="knightwatch-") as folder:
         cluster.make_topics(bootstrap, prefix)

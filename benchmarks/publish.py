@@ -82,7 +82,7 @@ def _summary(runs: list[dict[str, float]]) -> dict[str, Any]:
 
 
 def _one(bootstrap: str, events: NDArray[Any], size: int, codec: Codec) -> dict[str, float]:
-    prefix = f"publish-{uuid.uuid4().hex[:8]}-"
+    prefix = cluster.fresh(f"publish-{uuid.uuid4().hex[:8]}-")
     topic = cluster.make_topics(bootstrap, prefix)
     with Publisher(bootstrap, prefix=prefix, codec=codec) as publisher:
         began, began_cpu = time.perf_counter(), time.process_time()
@@ -112,7 +112,7 @@ def _values(bootstrap: str, topic: str) -> int:
 
 def _low(bootstrap: str, linger_ms: float, n: int, codec: Codec) -> dict[str, float]:
     """From the call to Kafka's append time, at 100 events a second at random moments."""
-    prefix = f"low-{uuid.uuid4().hex[:8]}-"
+    prefix = cluster.fresh(f"low-{uuid.uuid4().hex[:8]}-")
     topic = cluster.make_topics(bootstrap, prefix)
     called: list[int] = []
     rng = random.Random(5)

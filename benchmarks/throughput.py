@@ -46,6 +46,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--events", type=int, default=2_000_000, help="records on the topic")
     parser.add_argument("--runs", type=int, default=3, help="runs of each side, interleaved")
     parser.add_argument("--peers", default=",".join(SIDES), help=f"of {', '.join(SIDES)}; empty: none")
+    for name, side in SIDES.items():
+        if side.prefix_max is not None:
+            option = f"--{name.replace('_', '-')}-events"
+            parser.add_argument(
+                option, type=int, default=side.prefix_max, help=f"so many of the first events for {name}"
+            )
     parser.add_argument("--workers", type=int, default=1, help="2: our side is also run with two workers")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--bootstrap", default=None, help="a broker as HOST:PORT; otherwise an embedded one")
@@ -95,21 +101,22 @@ def _prepared(names: Sequence[str]) -> tuple[dict[str, Prepared], dict[str, str]
 def _filled(bootstrap: str, given: argparse.Namespace, ready: Mapping[str, Prepared]) -> dict[str, Filled]:
     """The topic for everybody, and shorter ones with its first events for those that are slow."""
     events = flow.power_peg(given.events, given.seed)
-    prefix = "bench-"
+    prefix = cluster.fresh("flow-")
     topic = cluster.make_topics(bootstrap, prefix)
     cluster.fill(bootstrap, topic, events, given.codec)
     whole = Filled(topic, prefix, given.codec, events)
     short: dict[int, Filled] = {}
     found = {OURS: whole, OURS_TWO: whole}
     for name in ready:
-        most = SIDES[name].prefix_max
+        most = getattr(given, f"{name}_events", None)
         if most is None or most >= len(events):
             found[name] = whole
             continue
         if most not in short:
-            cluster.make_plain_topic(bootstrap, f"first-{most}")
-            cluster.fill(bootstrap, f"first-{most}", events[:most], given.codec)
-            short[most] = Filled(f"first-{most}", "", given.codec, events[:most])
+            first = cluster.fresh(f"first-{most}")
+            cluster.make_plain_topic(bootstrap, first)
+            cluster.fill(bootstrap, first, events[:most], given.codec)
+            short[most] = Filled(first, "", given.codec, events[:most])
         found[name] = short[most]
     return found
 

@@ -1,6 +1,7 @@
 """The broker of a benchmark, and topics filled before the clock starts."""
 
 import asyncio
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -29,15 +30,32 @@ _WAITING_MAX: Final = 64
 
 @contextmanager
 def broker(bootstrap: str | None) -> Iterator[str]:
-    """``host:port`` of the broker named, or of an embedded one that lives as long as the block."""
+    """``host:port`` of the broker named, or of an embedded one that lives as long as the block. From one that was named
+    the topics of this process (see ``fresh``) are deleted at the end."""
     if bootstrap:
-        yield bootstrap
+        try:
+            yield bootstrap
+        finally:
+            _delete(bootstrap, fresh(""))
         return
     try:
         with EmbeddedKafka(heap_mb=512) as kafka:
             yield kafka.bootstrap
     except (BrokerError, JarError) as error:
         raise BenchmarkError(f"no broker: {error}") from error
+
+
+def fresh(name: str) -> str:
+    """A prefix for topics that no other process' topics have."""
+    return f"bench{os.getpid()}-{name}"
+
+
+def _delete(bootstrap: str, prefix: str) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        admin.delete_topics([name for name in admin.list_topics() if name.startswith(prefix)])
+    finally:
+        admin.close()
 
 
 def make_topics(bootstrap: str, prefix: str) -> str:

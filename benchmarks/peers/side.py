@@ -50,7 +50,7 @@ class Prepared:
 
 
 class Side(Protocol):
-    """name: in results. prefix_max: reads only a topic of that many events at most (None: everything). floor: counts
+    """name: in results. prefix_max: by default it is given a topic of that many events at most (None: all). floor: counts
     records, and sums nothing."""
 
     name: str

@@ -1,0 +1,116 @@
+"""What the benchmarks rest on: the oracle, the page, the statistics. If these are wrong, every figure is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import plots
+from benchmarks.__main__ import plan
+from benchmarks.lab import flow
+from benchmarks.lab.background import Again
+from benchmarks.lab.cluster import partition_of
+from benchmarks.lab.result import quantile, save, spread
+from benchmarks.memory import Book
+from benchmarks.peers.side import numbers_at
+from benchmarks.peers.sum_loop import number_reader
+from schemas.codec import decode, encode_sbe_each
+from schemas.events import Kind
+
+
+@pytest.fixture(scope="module")
+def events() -> Any:
+    return flow.power_peg(3_000, 1)
+
+
+def test_the_oracle_is_what_a_loop_finds(events: Any) -> None:
+    sums: dict[str, dict[int, int]] = {}
+    for event in events:
+        mine = sums.setdefault(event["server"].decode(), {})
+        second = int(event["ts"]) // 1_000_000_000
+        mine[second] = mine.get(second, 0) + int(event["qty"])
+    assert flow.windowed(events) == sums
+
+
+def test_what_rows_must_add_up_to_leaves_out_the_event_of_the_open_frame(events: Any) -> None:
+    found = flow.counted(events)
+    for server, values in found.items():
+        mine = events[events["server"] == server.encode()]
+        assert mine["kind"][-1] == Kind.cancel
+        assert values["cancels"] == int((mine["kind"] == Kind.cancel).sum()) - 1
+        assert values["orders"] == int((mine["kind"] == Kind.order).sum())
+        assert (np.diff(mine["seq"].astype(np.int64)) == 1).all()
+
+
+def test_flow_of_the_benchmarks_keeps_every_rule(events: Any) -> None:
+    book = Book("R1")
+    begin = int(events["ts"][0])
+    for made in (events, book.opened(250, begin, begin + 10**9), book.closed(50, begin + 10**9, begin + 2 * 10**9)):
+        got = decode("orderflow", 0, encode_sbe_each(made), list(range(len(made))))
+        assert got.refused == []
+        assert len(got.batch) == len(made)
+
+
+def test_a_book_keeps_as_many_orders_alive_as_it_says() -> None:
+    book = Book("R1")
+    opened, closed = book.opened(250, 10**18, 10**18 + 1), book.closed(100, 10**18 + 2, 10**18 + 3)
+    ids = set(opened["cl_ord_id"][opened["kind"] == Kind.order]) - set(closed["orig_cl_ord_id"])
+    assert len(ids) == book.next - book.first == 150
+    assert closed["seq"][0] == opened["seq"][-1] + 1
+
+
+def test_background_flow_repeats_without_repeating_an_id() -> None:
+    events = flow.calm(400, 3)
+    again = Again(events)
+    first = np.concatenate([again.take(0, 250), again.take(250, 400)])
+    second = again.take(400, 800)
+    assert (first["cl_ord_id"] == events["cl_ord_id"]).all()
+    for name in ("cl_ord_id", "parent_id", "exec_id"):
+        assert set(first[name]) & set(second[name]) <= {b""}
+    for server in np.unique(events["server"]):
+        seqs = [part["seq"][part["server"] == server] for part in (first, second)]
+        assert (np.diff(np.concatenate(seqs).astype(np.int64)) == 1).all()
+
+
+def test_peers_read_the_numbers_that_the_schema_says(events: Any) -> None:
+    read = number_reader(*map(int, numbers_at()))
+    for event, value in zip(events[:50], encode_sbe_each(events[:50]), strict=True):
+        assert read(value) == (int(event["qty"]), int(event["ts"]))
+
+
+def test_partitions_are_those_of_kafka() -> None:
+    """murmur2 of Kafka's own test vectors' kind: fixed, or a filled topic would not be what routers fill."""
+    from kafka.partitioner.default import murmur2
+
+    for name in (b"R1", b"R2", b"a-longer-name"):
+        assert partition_of(name, 8) == (murmur2(name) & 0x7FFFFFFF) % 8
+
+
+def test_statistics() -> None:
+    values = [5.0, 1.0, 3.0, 2.0, 4.0]
+    assert [quantile(values, q) for q in (0.0, 0.2, 0.5, 0.99, 1.0)] == [1.0, 1.0, 3.0, 5.0, 5.0]
+    assert spread(values) == {"median": 3.0, "min": 1.0, "max": 5.0}
+    with pytest.raises(ValueError, match="no values"):
+        quantile([], 0.5)
+
+
+def test_a_result_is_written_whole(tmp_path: Path) -> None:
+    path = save("some", {"a": 1}, tmp_path)
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["some.json"]
+
+
+def test_the_page_is_what_the_results_say() -> None:
+    page = plots.PAGE.read_text(encoding="utf-8")
+    assert plots.written(page, plots.load()) == page, "run: python -m benchmarks.plots"
+    for name in plots.TABLES:
+        assert f"<!-- results {name} -->" in page
+    with pytest.raises(ValueError, match="mark"):
+        plots.written("<!-- results nonsense -->", {})
+
+
+def test_every_benchmark_is_in_the_plan() -> None:
+    assert {"engine", "gate", "latency", "linearity", "memory", "publish", "throughput"} <= plan().keys()
+    assert "plots" not in plan()
