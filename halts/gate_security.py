@@ -61,6 +61,19 @@ def client_options(security: KafkaSecurity, environ: Mapping[str, str] | None = 
     return options
 
 
+def refusal_hint(kafka: Mapping[str, Any] | None) -> str:
+    """What to look at when no broker answers: a refused login looks the same to Kafka's clients. kafka: their options.
+
+    >>> refusal_hint({"security_protocol": "SASL_SSL", "sasl_plain_username": "r1", "sasl_plain_password": "x"})
+    "if one runs there, it refused SASL_SSL as user 'r1': check user, password, ca_file, and its certificate's host name"
+    """
+    if not kafka or "security_protocol" not in kafka:
+        return "if one runs there, it may want TLS or a login: [kafka.security]"
+    user = f" as user {kafka['sasl_plain_username']!r}" if "sasl_plain_username" in kafka else ""
+    what = "user, password, ca_file" if user else "ca_file, cert_file"
+    return f"if one runs there, it refused {kafka['security_protocol']}{user}: check {what}, and its certificate's host name"
+
+
 def secret_in(path: Path, setting: str) -> str:
     """First line of a file that only its owner reads. setting: who names the file, for messages. SecurityError."""
     check_private(path, setting)

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from halts.draft import halt_id
 from halts.gate_io import COMMON
+from halts.gate_security import refusal_hint
 from halts.gate_state import GateState, severity
 from halts.gate_trust import Trust
 from halts.orders import OPERATOR
@@ -113,7 +114,8 @@ class DeskClient:
                 **self._config,
             )
         except KafkaError as e:
-            raise DeskError(f"no Kafka broker answers at {bootstrap} ({e}); check --bootstrap") from e
+            hint = refusal_hint(kafka)
+            raise DeskError(f"no Kafka broker answers at {bootstrap} ({e}); check --bootstrap; {hint}") from e
         self._take = {
             topic_name(HALTS, prefix): self._halt,
             topic_name(ACKS, prefix): self._ack,

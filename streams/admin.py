@@ -10,6 +10,7 @@ from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import AuthorizationError, KafkaError, TopicAlreadyExistsError
 
 from halts.config import KafkaConfig
+from halts.gate_security import refusal_hint
 from schemas.topics import ALL, INTERNAL, Topic, partition_count, topic_name
 
 RETRY_S: Final = 0.5
@@ -89,7 +90,7 @@ def connect(bootstrap: str, timeout_s: float, kafka: Options = None) -> KafkaAdm
             if time.monotonic() + RETRY_S >= end:
                 raise TopicsError(
                     f"no Kafka at {bootstrap} within {timeout_s:g} s ({type(error).__name__}: {error}); "
-                    "`knightwatch broker` starts one, --bootstrap HOST:PORT names another"
+                    f"`knightwatch broker` starts one, --bootstrap HOST:PORT names another; {refusal_hint(kafka)}"
                 ) from error
             time.sleep(RETRY_S)
 

@@ -12,6 +12,7 @@ import mode.loop
 from aiokafka import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
+from halts.gate_security import refusal_hint
 from streams.app import build_app
 from streams.desk import DeskFactory
 from streams.metrics import Meter
@@ -100,7 +101,7 @@ def wait_for_broker(
         attempt += 1
         say(
             f"no Kafka at {bootstrap} ({problem}): trying again in {wait_s:g} s. `knightwatch broker` starts one;"
-            " --bootstrap HOST:PORT names another."
+            f" --bootstrap HOST:PORT names another; {refusal_hint(kafka)}."
         )
         time.sleep(wait_s)
 

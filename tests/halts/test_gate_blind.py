@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from halts import gate as shell
-from halts import gate_acks, gate_clock, gate_state, gate_throttle
+from halts import gate_acks, gate_clock, gate_security, gate_state, gate_throttle
 from halts.gate import HaltGate
 from halts.gate_io import Raw
 from halts.gate_throttle import Throttle
@@ -320,7 +320,7 @@ def test_a_throttle_under_threads_gives_each_token_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", [gate_state, gate_acks, gate_throttle, gate_clock, security], ids=lambda m: m.__name__
+    "module", [gate_state, gate_acks, gate_throttle, gate_clock, gate_security, security], ids=lambda m: m.__name__
 )
 def test_examples_in_docstrings(module: ModuleType) -> None:
     done = doctest.testmod(module)

@@ -1,10 +1,12 @@
 """Who may do what on a real broker with the real authorizer: every cell is tried, none is taken from our own table."""
 
 import json
+import re
 import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,14 +64,14 @@ READS = {
 
 def producer_of(secured: Secured, user: str) -> KafkaProducer:
     return KafkaProducer(
-        bootstrap_servers=secured.bootstrap, acks="all", max_block_ms=5_000, delivery_timeout_ms=5_000,
-        request_timeout_ms=4_000, **secured.options(user),
+        bootstrap_servers=secured.bootstrap, acks="all", max_block_ms=30_000, delivery_timeout_ms=30_000,
+        request_timeout_ms=15_000, **secured.options(user),
     )  # fmt: skip
 
 
 def may_write(producer: KafkaProducer, topic: str) -> bool:
     try:
-        producer.send(topic, key=b"matrix", value=b"{}" if topic != "halts" else None, partition=0).get(10)
+        producer.send(topic, key=b"matrix", value=b"{}" if topic != "halts" else None, partition=0).get(40)
         return True
     except KafkaError as error:
         if "AuthorizationFailed" not in repr(error):
@@ -172,9 +174,19 @@ def refuses(**options: Any) -> str:
     return repr(refused.value)
 
 
-def test_who_cannot_prove_who_they_are_gets_nowhere(secured: Secured) -> None:
+def test_who_cannot_prove_who_they_are_gets_nowhere(
+    secured: Secured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     good = secured.options("router")
     at = {"bootstrap_servers": secured.bootstrap}
+    KafkaAdminClient(**at, **good).close()
+    guess = tmp_path / "guess"
+    guess.touch(0o600)
+    guess.write_text("a guess")
+    text = secured.toml("router").read_text()
+    (tmp_path / "guess.toml").write_text(re.sub('password_file = ".*"', f'password_file = "{guess}"', text))
+    assert run(["topics", "--timeout-s", "2", "--config", str(tmp_path / "guess.toml")]) == 1
+    assert "it refused SASL_SSL as user 'router'" in capsys.readouterr().err
     wrong = f"{secured.password('worker')}x"
     assert wrong not in refuses(**at, **{**good, "sasl_plain_password": wrong})
     refuses(**at, **{**good, "sasl_plain_username": "nobody"})
