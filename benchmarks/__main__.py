@@ -20,7 +20,10 @@ PLAN: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "linearity": ((),),
     "gate": ((),),
     "publish": ((),),
-    "throughput": (("--codec", "sbe", "--workers", "2"), ("--codec", "json", "--peers", "kafka_streams")),
+    "throughput": (
+        ("--codec", "sbe", "--workers", "2"),
+        ("--codec", "json", "--peers", "kafka_streams", "--events", "1000000"),
+    ),
     "latency": ((),),
     "memory": ((),),
 }
