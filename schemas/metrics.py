@@ -130,7 +130,9 @@ SCOPE_EPOCH: Final = _gauge("scope_epoch", "Transitions of the scope so far", "s
 TRANSITIONS: Final = _counter("halt_transitions", "Transitions into a state", "scope", "state")
 HALT_CAUSES: Final = _counter("halt_causes", "Halts to which a detector contributed", "detector")
 GATES_PENDING: Final = _gauge("gates_pending", "Gates that have not confirmed the halt of a scope", "scope")
-ACKS: Final = _counter("acks", "What gates reported: blocked, cancelling, confirmed; refused: a forged or damaged halt record", "server", "state")
+ACKS: Final = _counter(
+    "acks", "What gates reported: blocked, cancelling, confirmed, refused (a bad halt record)", "server", "state"
+)
 HEARTBEAT_TIME: Final = _gauge("heartbeat_timestamp_seconds", "When the desk last said it lives", unit="seconds")
 
 # --- gates and nodes --------------------------------------------------------------------------------------------------
