@@ -31,8 +31,8 @@ _LEARN_MIN: Final = 100.0
 
 
 class _Memos(NamedTuple):
-    """By hash, the latest with the same place wins. (m,) symbols: hash, mid of a second or more ago, newest mid, time
-    of the change; orders: number + 1 and last limit price."""
+    """By hash, the latest with the same place wins. (m,) symbols: hash, mid of a second or more ago, the one to follow
+    it, and since when; orders: number + 1 and last limit price."""
 
     symbol: U64
     old_mid: I64
@@ -70,10 +70,11 @@ class Malformed:
     Counts (as ``detectors/repetition.py``): ``unknown_orders``, cancels and replaces of orders never sent, by server;
     ``far_price``, new orders beyond the far side of the NBBO by more than ``collar``, by strategy; ``amend_past_limits``,
     replaces that do so (or, where the NBBO is not known, that change the limit by more than ``amend_max``). One more
-    for each ``usd_unit`` of the order, at most one limit in all. A price counts as far only against the NBBO of the
-    event *and* that of a second before: one bad tick of market data is no reason to halt. Prices beyond ``px_usd_max``
-    (a NaN or an integer's end, as wire formats show them) count as far. A market order (price 0) is none of these; the
-    same one again and again is ``repetition``'s. A price that is far on the passive side is harmless and not counted.
+    for each ``usd_unit`` of the order, about one limit at most: one order never halts, two large ones do. A price is far
+    only against the NBBO of the event *and* that of a second or more before: one bad tick of market data is no reason
+    to halt. Prices beyond ``px_usd_max`` (a NaN or an integer's end, as wire formats show them) are far. A market order
+    (price 0) is none of these; the same one again and again is ``repetition``'s. A price that is far on the passive
+    side is harmless and not counted.
 
     Unit of the score: limits. Statistical: warns at 1, halts alone at ``bound_halt``. Baseline: the learned reject
     share, exponentially weighted over ``learn_minutes``, from minutes without a breach; ``reject_share_prior`` until
@@ -257,7 +258,7 @@ def _strike_far(walks: Walks, at: Where, i: int, stat: int, qty: int, mid: int, 
     usd = min(qty, 1 << 30) * (mid // 1_000_000_000)
     weight = walks.weight[stat]
     many = min(1 + usd // bounds.unit, ONE // weight + 1)
-    hit(walks, at, i, _strategy(at.words, i, stat), stat, min(weight * many, ONE))
+    hit(walks, at, i, _strategy(at.words, i, stat), stat, min(weight * many, ONE + ONE // 8))
 
 
 @compiled
@@ -266,10 +267,9 @@ def _remember(words: U64, i: int, mid: int, now: int, memos: _Memos) -> int:
     symbol = mix(words[i, _SYMBOL], words[i, _SYMBOL + 1] & _LOW)
     place = np.int64(symbol % np.uint64(_MEMOS))
     if memos.symbol[place] != symbol:
-        memos.symbol[place], memos.old_mid[place], memos.mid_at[place] = symbol, mid, now
+        memos.symbol[place], memos.old_mid[place], memos.mid[place], memos.mid_at[place] = symbol, mid, mid, now
     elif now - memos.mid_at[place] >= _AGE_NS:
-        memos.old_mid[place], memos.mid_at[place] = memos.mid[place], now
-    memos.mid[place] = mid
+        memos.old_mid[place], memos.mid[place], memos.mid_at[place] = memos.mid[place], mid, now
     return int(memos.old_mid[place])
 
 
