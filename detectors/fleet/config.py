@@ -17,7 +17,7 @@ class DivergenceConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """A server may send this many times what its peers' flow makes likely (twice that while its share is unknown)."""
     crossing_headroom: Annotated[float, Meta(ge=1)] = 1.3
     """The same for its share of aggressive fills."""
-    dispersion: Annotated[float, Meta(ge=1)] = 100.0
+    dispersion: Annotated[float, Meta(ge=1)] = 150.0
     """Variance-to-mean ratio of orders: they come in clusters, and clusters hit one server at a time."""
     crossing_dispersion: Annotated[float, Meta(ge=1)] = 10.0
     reject_dispersion: Annotated[float, Meta(ge=1)] = 2.0

@@ -118,7 +118,8 @@ class Divergence:
 
         W_r = max(0, W_r + ln r * n - (r - 1) * a * e),   r in JUMPS,   score = max_r W_r / F   (nats),
 
-    a the headroom, F the dispersion (quasi-likelihood, as in ``rate``). While it is open, W halves with each judgement in
+    a the headroom, F the dispersion (quasi-likelihood, as in ``rate``). One judgement adds at most a third of the limit:
+    a cluster that is over within a second opens nothing. While it is open, W halves with each judgement in
     which n <= a e, so that it closes soon after the excess has ended, however high it was. Leave-one-out: e rests on the
     median of the other servers, never on the server itself, so that it is neither judged by its own flow nor blamed for
     one bad peer;
@@ -156,6 +157,7 @@ class Divergence:
         self._current_ns = round(config.current_s * S_NS)
         self._quiet_ns = round(c.quiet_s * S_NS)
         self._dispersions = (c.dispersion, c.dispersion, c.reject_dispersion, c.crossing_dispersion)
+        self._most = tuple(c.limit_nats * d / 3 for d in self._dispersions)
         self._floor = c.orders_per_s_min / 10.0
         self.compared: dict[str, Compared] = {}
         self.moving = 1.0
@@ -227,7 +229,8 @@ class Divergence:
                 low, high = walks
                 if n <= e and one.alarms[k].open:
                     low, high = low / 2, high / 2
-                low, high = low + gain * n - cost * e, high + gain2 * n - cost2 * e
+                low += min(gain * n - cost * e, self._most[k])
+                high += min(gain2 * n - cost2 * e, self._most[k])
                 walks[0], walks[1] = low if low > 0.0 else 0.0, high if high > 0.0 else 0.0
                 hot = hot or low > 0.0 or high > 0.0
             one.hot = one.hot or hot

@@ -12,6 +12,7 @@ from producers import files, scenarios
 from producers.publish import BACKLOG_MAX, Publisher
 from replay.open import open_log
 from schemas.codec import decode
+from schemas.records import encode
 from schemas.topics import NODES, ORDERFLOW
 from streams.admin import create_topics
 
@@ -66,7 +67,10 @@ def test_files_hold_what_was_simulated(tmp_path: Path, ending: str) -> None:
     order = np.lexsort((want["seq"], want["server"]))
     assert (np.sort(got, order=["server", "seq"]) == want[order]).all()
     assert (tmp_path / f"day.{ending}.labels.json").exists()
-    assert sorted(p.name for p in tmp_path.iterdir()) == [f"day.{ending}", f"day.{ending}.labels.json"]
+    beside = [f"day.{ending}.nodes.ndjson"] if ending == "parquet" else []
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"day.{ending}", f"day.{ending}.labels.json", *beside]
+    said = [record for chunk in scenario for record in chunk.control]
+    assert sorted(map(encode, said)) == sorted(encode(node.record) for node in log.nodes())
 
 
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path) -> None:
