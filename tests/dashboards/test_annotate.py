@@ -10,6 +10,7 @@ from kafka.admin import NewTopic
 from dashboards.annotate import Annotation, Annotator, Story, of_deploy, of_halt
 from dashboards.push import Grafana, PushError
 from schemas.records import Declared, HaltRecord, Heartbeat, Money, State, encode
+from schemas.scopes import CANARY
 from schemas.topics import DECLARED, HALTS, HEARTBEAT_KEY, topic_name
 from schemas.units import S_NS
 
@@ -56,6 +57,11 @@ def test_a_resume_says_who_opened() -> None:
 )  # fmt: skip
 def test_what_blocks_or_opens_nothing_needs_no_annotation(state: State, before: State | None) -> None:
     assert of_halt(halt(state, 2), before) is None
+
+
+def test_a_probe_of_the_kill_path_needs_no_annotation() -> None:
+    assert of_halt(halt("HALTING", 1, CANARY), None) is None
+    assert of_halt(halt("ACTIVE", 3, CANARY), "HALTED") is None
 
 
 def test_a_deploy_names_release_and_server() -> None:
@@ -152,7 +158,7 @@ def test_within_two_seconds_and_once_over_a_restart(kafka: str, topics: str, pro
         again = Annotator(kafka, Grafana(url, ADMIN), topics)
         again.start()
         send(producer, topics, halt("ACTIVE", 3))
-        wait(lambda: len(stub.annotations) == 3)
+        assert wait(lambda: len(stub.annotations) == 3) <= 2.0
         again.stop()
     assert [a["tags"][1] for a in stub.annotations] == ["deploy", "halt", "resume"]
     assert again.trouble == ""

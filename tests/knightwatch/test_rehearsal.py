@@ -51,7 +51,6 @@ def _everything_has_data(found: Rehearsal) -> None:
     assert found.standing_out == [found.scope.removeprefix("server:")], found.scores
     assert found.shown_after_s is not None, "how fast is measured, not asserted: this machine may be busy"
     assert "KnightwatchScopeHalted" in found.firing
-    assert "KnightwatchNodeDrift" in found.firing, "one server of eight runs another build"
     assert not {"KnightwatchCanaryLate", "KnightwatchNoWorker", "KnightwatchDeadLetters"} & set(found.firing)
     assert found.problems == []
     assert found.scope in found.summary["expected"]
