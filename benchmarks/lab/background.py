@@ -29,7 +29,7 @@ SEED: Final = 11
 ID_FIELDS: Final = ("parent_id", "cl_ord_id", "orig_cl_ord_id", "exec_id")
 TAG: Final = slice(3, 3 + TAG_LEN)
 """Where the run tag stands in an id of ``producers.ids``."""
-_NATIVE_PER_S: Final = 40.0
+_NATIVE_PER_S: Final = 110.0
 """Events a second of one calm server, about: what the intensity is reckoned from."""
 
 
