@@ -3,9 +3,9 @@ frozen in breach.
 
 A minute's 60 one-second values are learned when the minute is over, and only if no detector of the server was in
 breach in it. So a value is always judged by minutes before its own (score before learning), and a breach never becomes
-the new normal. Each value is winsorised before it is learned, at ``mean + 6 sd`` (Huber 1981, ch. 1), on a cold start
-at the minute's own ``median + 6 MAD``: one wild second moves the baseline little. Mean and variance are exponentially
-weighted over minutes.
+the new normal. Each value is winsorised before it is learned, at the larger of ``mean + 6 sd`` of what was learned and
+``median + 6 MAD`` of its own minute (Huber 1981, ch. 1): one wild second moves the baseline little, a busy minute does.
+Mean and variance are exponentially weighted over minutes.
 """
 
 import numpy as np
@@ -85,12 +85,7 @@ class Baseline:
         self.from_second = -1
 
     def _learn(self, values: NDArray[np.float64]) -> None:
-        if self.warm:
-            cap = max(self.mean, self.expected(self.at_minute)) + 6.0 * self.var**0.5 + 1.0
-        else:
-            middle = float(np.median(values))
-            cap = middle + 6.0 * max(1.4826 * float(np.median(np.abs(values - middle))), middle**0.5 + 1.0)
-        values = np.minimum(values, cap)
+        values = np.minimum(values, self._cap(values))
         mean = float(values.mean())
         spread = float(((values - (self.mean if self.minutes else mean)) ** 2).mean())
         weight = max(1.0 / (self.minutes + 1), 1.0 / self.memory_minutes)
@@ -98,6 +93,15 @@ class Baseline:
         self.mean += weight * (mean - self.mean)
         self.var += weight * (spread - self.var)
         self.minutes += 1
+
+    def _cap(self, values: NDArray[np.float64]) -> float:
+        """Beyond what a second is winsorised. A minute that is busy throughout is believed; MAD is 0 for sparse flow."""
+        middle = float(np.median(values))
+        mad = 1.4826 * float(np.median(np.abs(values - middle)))
+        own = middle + 6.0 * max(mad, middle**0.5 + 1.0) if mad > 0 else 0.0
+        if self.warm:
+            return max(own, max(self.mean, self.expected(self.at_minute)) + 6.0 * self.var**0.5 + 1.0)
+        return own or float(values.mean() + 6.0 * values.std())
 
     def _learn_profile(self, mean: float) -> None:
         bucket = _bucket(self.at_minute)

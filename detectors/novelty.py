@@ -21,21 +21,24 @@ INPUTS: Final = (
 _AT = np.array([NAMES.index(name) for name in INPUTS])
 _ROWS_PER_DAY = 6.5 * 3600 * (S_NS // FRAME_NS)
 _FRAMES = S_NS // FRAME_NS
+_POWER = 0.25
 _UPDATES_MIN = 2 * len(INPUTS)
 
 
 class Novelty:
     """Mahalanobis distance of the last second's features from all seconds before, with its tail learned online.
 
-    x is log(1 + |feature|) over the frames of the last second, for the inputs above. river's ``EmpiricalCovariance``
-    holds mean m and covariance S of the seconds so far (Welford updates); the distance is
+    x is |feature| ** 0.25 over the frames of the last second, for the inputs above: between the root, which makes the
+    variance of counts constant, and the logarithm, which multiples move alike. river's ``EmpiricalCovariance`` holds
+    mean m and covariance S of the seconds so far (Welford updates); the distance is
 
         D = sqrt((x - m)' (S + floor I)^-1 (x - m) / d),
 
     and ln D is taken as normal, with mean and variance by river's ``stats.Var``: order flow has heavy tails, and the
     log-normal tail is theirs rather than chi-square's. A row is *novel* when ln D lies beyond the quantile that gives
-    ``false_alarms_per_day`` rows per day by itself; ``run_rows`` novel rows in a row open a breach, so that one odd
-    row never does. Distances see combinations: a fill rate and an order rate that are each ordinary, but not together.
+    ``false_alarms_per_day`` rows per day by itself, and is then not learned; ``run_rows`` novel rows in a row open a
+    breach, so that one odd row never does. Distances see combinations: a fill rate and an order rate that are each
+    ordinary, but not together.
 
     Score before learning: a row is judged by the model of the rows before it. No learning while any detector of the
     server is in breach (else a long runaway becomes normal, see HalfSpaceTrees in docs/detectors.md). Warm-up:
@@ -72,7 +75,7 @@ class Novelty:
         self.distance = model.distance(x) if self.rows >= warm else 0.0
         self.bound = model.bound(self.z_limit) if self.distance else 0.0
         self.run = self.run + 1 if self.distance > self.bound and model.judged > warm else 0
-        if learn:
+        if learn and not self.run:
             self.rows += 1
             model.judge()
             if frame - self.last_learned >= _FRAMES:
@@ -96,7 +99,7 @@ class Novelty:
 
 @compiled
 def _last_second(sums: Floats, frames: I64, frame: int, values: Floats, x: Floats) -> None:
-    """Put a frame into the ring; x: log(1 + |sum|) of the inputs over the frames of the last second."""
+    """Put a frame into the ring; x: |sum| ** _POWER of the inputs over the frames of the last second."""
     at = frame % _FRAMES
     frames[at] = frame
     for k in range(len(x)):
@@ -105,4 +108,4 @@ def _last_second(sums: Floats, frames: I64, frame: int, values: Floats, x: Float
         for j in range(_FRAMES):
             if frames[j] > frame - _FRAMES:
                 total += sums[j, k]
-        x[k] = np.log1p(abs(total))
+        x[k] = abs(total) ** _POWER

@@ -212,10 +212,11 @@ class Series:
             self.minutes[fresh] = 0
 
     def _grow(self, rows: int) -> None:
-        more = -len(self.rows)
-        while len(self.rows) + more < rows:
-            more = len(self.rows) if more < 0 else 2 * more + len(self.rows)
-        if more > 0:
+        size = have = len(self.rows)
+        while size < rows:
+            size *= 2
+        if size > have:
+            more = size - have
             self.rows = np.concatenate([self.rows, np.zeros((more, self.rows.shape[1]), np.int64)])
             self.learned = np.concatenate([self.learned, np.zeros(more)])
             self.minutes = np.concatenate([self.minutes, np.zeros(more, np.int64)])
