@@ -1,8 +1,10 @@
 """The laws of detectors/checks.py over the whole catalogue. A detector that cannot meet one stands in EXCUSED, with the
 reason; a detector without a fault of its own in tests/detectors/faults.py fails."""
 
+import re
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,9 @@ from detectors.config import ExposureConfig, Stage1Config
 from schemas.events import Batch, Kind, Side, batch_of, empty_events
 from schemas.units import MIN_NS, S_NS
 from tests.detectors.faults import FAULTS, send
-from tests.detectors.flows import Writer, healthy
+from tests.detectors.flows import SYMBOLS, Writer, healthy
 
+ROOT = Path(__file__).resolve().parents[2]
 CONFIG = Stage1Config()
 NAMES = [make(CONFIG).name for make in CATALOG]
 MAKERS = dict(zip(NAMES, CATALOG, strict=True))
@@ -141,6 +144,28 @@ def test_state_is_bounded(name: str) -> None:
         orders_max=8_192, parents_max=8_192, symbols_max=8_192, exposure=ExposureConfig(pairs_max=8_192)
     )
     checks.check_bounded(MAKERS[name], small, flood, rounds=6)
+
+
+def test_the_detector_shown_in_contributing_meets_the_laws() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    scope: dict[str, Any] = {"SYMBOLS": SYMBOLS, "Writer": Writer, "send": send}
+    exec(blocks[0], scope)
+    exec(next(b for b in blocks if "def _rejects" in b).split('    "rejects"')[0], scope)
+
+    def make(_: Stage1Config) -> Any:
+        return scope["Rejects"]()
+
+    writer = Writer("R1", seed=11)
+    healthy(writer, 60, rejected=0.01)
+    writer.now += 20 * S_NS
+    begin = len(writer.rows)
+    scope["_rejects"](writer)
+    log = batch_of(writer.events())
+    checks.check_fault(make, CONFIG, log, begin, 130)
+    checks.check_cutting(make, CONFIG, log, range(begin - 50, begin + 300))
+    checks.check_snapshots(make, CONFIG, log, range(begin, begin + 20))
+    checks.check_shift(make, CONFIG, log, MIN_NS)
+    checks.check_calm(make, CONFIG, calm())
 
 
 def test_the_laws_can_fail() -> None:
