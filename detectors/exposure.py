@@ -108,10 +108,10 @@ class Exposure:
 
     Unit of the score: limits. Hard: halts alone. No baseline and no warm-up: positions count from the beginning of the
     log (what was held before is not known; publish it as fills, or set the limits accordingly). False-alarm cost: none
-    beyond the limits' own; amounts are exact but for marks, which are as old as the last event of their account and
-    symbol. Limits of symbols are the place to scale to the instrument (Merrill: 5,000,000 shares in a stock that trades
-    79,000 a day is no limit). Bounded: ``pairs_max``, ``accounts_max``; a pair forgotten for want of room goes on
-    counting with its last amount.
+    beyond the limits' own; amounts are exact but for marks, which are as old as the last order, fill or end of an
+    order in their account and symbol. Limits of symbols are the place to scale to the instrument (Merrill: 5,000,000
+    shares in a stock that trades 79,000 a day is no limit). Bounded: ``pairs_max``, ``accounts_max``; a pair forgotten
+    for want of room goes on counting with its last amount.
 
     Source: Rule 15c3-5(c)(1)(i) and (ii), assessed on orders entered; RTS 6 Art. 15(1), (2), (4); FIA 1.1, 1.2 ("no
     limit configured, no order"); SEC 34-70694 par. 22-24.
@@ -131,6 +131,8 @@ class Exposure:
         """Account (number) that has used most of its limit; -1 before the first order."""
         self.server: I64 = np.zeros(3, np.int64)
         """Sums over all accounts: gross, long, short."""
+        self.standing: I64 = np.zeros(5, np.int64)
+        """What stands between orders, fills and ends: a row of ``_Out``."""
         self._limits = _limits(c)
         self._out = _Out(*np.zeros((5, 0), np.int64))
 
@@ -149,7 +151,7 @@ class Exposure:
         _pass(
             flow.words, flow.kind, flow.qty, (flow.px, flow.bid, flow.ask), flow.sign, child.order, child.new,
             context.children.roots, orders.dropped, self.orders.columns, pairs, _Pairs(**self.pairs.cols), accounts,
-            _Accounts(**self.accounts.cols), self.lead, self.server, self._limits, out,
+            _Accounts(**self.accounts.cols), self.lead, self.server, self.standing, self._limits, out,
         )  # fmt: skip
         beyond = out.values >= _SHOWN
         return self.excursion.step(flow, np.where(beyond, out.values, 0), context.totals)
@@ -231,13 +233,16 @@ def _words(names: list[str]) -> U64:
 def _pass(
     words: U64, kinds: U8, qtys: I64, prices: tuple[I64, I64, I64], signs: I64, order: I64, new: Bools, roots: I64,
     dropped: int, orders: _Orders, pair_ids: Slots, pairs: _Pairs, account_ids: Slots, accounts: _Accounts, lead: I64,
-    server: I64, limits: _Limits, out: _Out,
+    server: I64, standing: I64, limits: _Limits, out: _Out,
 ) -> None:  # fmt: skip
     size = len(orders.number)
     key = np.empty((1, 4), np.uint64)
     for i in range(len(kinds)):
         kind, qty = kinds[i], qtys[i]
         asks = ASKS[kind] and new[i]
+        if not (asks or kind == FILL or DEAD[kind]):
+            _show(i, standing[0], standing[1], standing[2], standing[3], standing[4], out)
+            continue
         pair = -1
         number = roots[order[i]] if order[i] >= 0 else -1
         place = number & (size - 1)
@@ -247,7 +252,7 @@ def _pass(
         elif known:
             pair = orders.pair[place] - pair_ids.meta[DROPPED]
         if pair < 0:
-            _standing(i, lead, server, account_ids, accounts, limits, out)
+            _show(i, standing[0], standing[1], standing[2], standing[3], standing[4], out)
             continue
         px, bid, ask = prices[0][i], prices[1][i], prices[2][i]
         mid = (bid + ask) // (2 * _PX6) if bid > 0 and ask >= bid else 0
@@ -264,10 +269,13 @@ def _pass(
             orders.leaves[place] += change
             _work(pairs, pair, orders.sign[place], change)
         _value(pair, pairs, account_ids, accounts, server)
+        _rank(pair, pairs, account_ids, accounts, lead, limits)
+        _standing(i, lead, server, account_ids, accounts, limits, out)
+        standing[0], standing[1], standing[2] = out.values[i], out.which[i], out.amount[i]
+        standing[3], standing[4] = out.limit[i], out.account[i]
+        _symbol(i, pair, pairs, account_ids, limits, out)
         if asks:
             _order(i, qty, px, signs[i], pair, pairs, account_ids, accounts, limits, out)
-        _rank(pair, pairs, account_ids, accounts, lead, limits, i, out)
-        _standing(i, lead, server, account_ids, accounts, limits, out)
 
 
 @compiled
@@ -399,16 +407,10 @@ def _order(
 
 
 @compiled
-def _rank(
-    pair: int, pairs: _Pairs, account_ids: Slots, accounts: _Accounts, lead: I64, limits: _Limits, i: int, out: _Out
-) -> None:
+def _rank(pair: int, pairs: _Pairs, account_ids: Slots, accounts: _Accounts, lead: I64, limits: _Limits) -> None:
     """The share of its limits that the pair's account uses; the account that uses most leads."""
-    row = pairs.limit[pair]
     dropped = account_ids.meta[DROPPED]
     account = pairs.account[pair] - dropped
-    if row >= 0:
-        limit = limits.symbol[row, 0]
-        _show(i, _ratio(pairs.gross[pair], limit), SYMBOL_GROSS, pairs.gross[pair], limit, account, out)
     if account < 0 or accounts.limit[account] < 0:
         return
     of_account = limits.account[accounts.limit[account]]
@@ -423,6 +425,16 @@ def _rank(
             if accounts.ratio[other] > accounts.ratio[account]:
                 account = other
         lead[0] = account + dropped
+
+
+@compiled
+def _symbol(i: int, pair: int, pairs: _Pairs, account_ids: Slots, limits: _Limits, out: _Out) -> None:
+    """The limit of the pair's symbol."""
+    row = pairs.limit[pair]
+    if row >= 0:
+        limit = limits.symbol[row, 0]
+        account = pairs.account[pair] - account_ids.meta[DROPPED]
+        _show(i, _ratio(pairs.gross[pair], limit), SYMBOL_GROSS, pairs.gross[pair], limit, account, out)
 
 
 @compiled
