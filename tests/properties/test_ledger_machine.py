@@ -42,14 +42,29 @@ class Ledger(RuleBasedStateMachine):
         epoch = self.storm.state.scope(scope).epoch - back
         self.storm.give(self.storm._said(verb, scope, by, epoch=epoch))
 
-    @rule(scope=scopes, by=people, back=st.integers(0, 1), forged=st.booleans(), stale=st.booleans())
-    def approve(self, scope: str, by: str, back: int, forged: bool, stale: bool) -> None:
-        asked = self.storm.model.scopes[scope].asked
-        epoch = self.storm.state.scope(scope).epoch - back
-        approves = asked[0] if asked else "nothing"
+    @rule(
+        pick=st.integers(0, 4),
+        by=st.one_of(st.none(), people),
+        wrong=st.sampled_from(["", "", "epoch", "forged", "stale"]),
+    )
+    def approve(self, pick: int, by: str | None, wrong: str) -> None:
+        """Of a scope for which somebody asked, if there is one; by the asker where ``by`` is None."""
+        asked_for = [name for name in SCOPES if self.storm.model.scopes[name].asked] or list(SCOPES)
+        scope = asked_for[pick % len(asked_for)]
+        asked = self.storm.model.scopes[scope].asked or ("nothing", "ann", 0)
         self.storm.give(
-            self.storm._said("approve", scope, by, epoch=epoch, approves=approves, forged=forged, stale=stale)
-        )
+            self.storm._said(
+                "approve", scope, by or asked[1], epoch=self.storm.state.scope(scope).epoch - (wrong == "epoch"),
+                approves=asked[0], forged=wrong == "forged", stale=wrong == "stale",
+            )
+        )  # fmt: skip
+
+    @rule(scope=st.sampled_from(["firm", "server:R1", "server:R2"]))
+    def ask_after_the_cool_off(self, scope: str) -> None:
+        if not self.storm.state.scope(scope).closed:
+            self.storm.give(self.storm._said("halt", scope, "ann", epoch=0))
+        self.storm.give(TimePasses(self.storm.state.now + 300 * MS_NS, frozenset()))
+        self.storm.give(self.storm._said("resume", scope, "bob", epoch=self.storm.state.scope(scope).epoch))
 
     @rule(scope=scopes, by=people, again=st.booleans())
     def break_glass(self, scope: str, by: str, again: bool) -> None:
