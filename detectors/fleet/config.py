@@ -79,8 +79,9 @@ class ParticipationConfig(Struct, frozen=True, forbid_unknown_fields=True):
 class SilenceConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """What is not heard. See ``detectors/fleet/silence.py``."""
 
-    heartbeat_s: Above = 5.0
-    """Desk time without a node record that opens a breach, of a node that had flow within ``flow_s``."""
+    heartbeat_s: Above = 12.0
+    """Desk time without a node record that opens a breach, of a node that had flow within ``flow_s``. Longer than the
+    records of living nodes are held up when a worker dies (6 s session time-out, and the rebalance)."""
     flow_s: Above = 60.0
     missing_events: Annotated[int, Meta(ge=1)] = 1
     """Numbers missing in a server's sequence for longer than ``missing_s``."""

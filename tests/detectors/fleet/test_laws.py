@@ -48,7 +48,7 @@ def day(world: World, each: Callable[[World], None] = lambda world: None) -> lis
     world.money = {"R3": Money(loss_usd=3e7, gross_usd=3e9)}
     world.missing["R4"] = 4
     span(6, runaway)
-    span(7, lambda frame, name: {} if name == "R5" else base(frame, name), quiet="R5")
+    span(14, lambda frame, name: {} if name == "R5" else base(frame, name), quiet="R5")
     for name in world.names[:5]:
         world.breach(name, "rate", "close")
     for k in range(60):

@@ -13,14 +13,14 @@ def test_a_node_with_flow_that_stops_reporting() -> None:
     def rest(frame: int, name: str) -> dict[str, float]:
         return {} if name == "R2" else dict(base(frame, name))
 
-    for _ in range(6):
+    for _ in range(13):
         world.run(1, rest)
         for name in NAMES:
             if name != "R2":
                 world.node(name)
     (found,) = world.out
     assert (found.detector, found.server, found.hard) == ("silence", "R2", False)
-    assert found.evidence["silent_ms"] >= 5_000
+    assert found.evidence["silent_ms"] >= 12_000
     world.run(4, base, nodes=True)
     assert names_of(world.out, "close") == ["silence"]
 
