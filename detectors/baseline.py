@@ -8,6 +8,8 @@ the new normal. Each value is winsorised before it is learned, at the larger of 
 Mean and variance are exponentially weighted over minutes.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -100,7 +102,8 @@ class Baseline:
         mad = 1.4826 * float(np.median(np.abs(values - middle)))
         own = middle + 6.0 * max(mad, middle**0.5 + 1.0) if mad > 0 else 0.0
         if self.warm:
-            return max(own, max(self.mean, self.expected(self.at_minute)) + 6.0 * self.var**0.5 + 1.0)
+            usual = max(self.mean, self.expected(self.at_minute))
+            return max(own, usual + 6.0 * math.sqrt(self.var) + 1.0)
         return own or float(values.mean() + 6.0 * values.std())
 
     def _learn_profile(self, mean: float) -> None:

@@ -1,0 +1,108 @@
+"""Novelty: silent on flow like before, loud when a combination is new, frozen while it lasts; the model is exact."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from detectors.config import NoveltyConfig
+from detectors.features import NAMES
+from detectors.novelty import INPUTS, Novelty
+from detectors.snapshot import dump, from_bytes, load, to_bytes
+from detectors.surprise import Surprise
+
+ORDERS, CANCELS, FILLS = NAMES.index("orders"), NAMES.index("cancels"), NAMES.index("fills")
+
+
+def rows(n: int, seed: int = 1, busy: float = 1.0) -> NDArray[np.float64]:
+    """(n, features) of an ordinary router, 100 ms each."""
+    rng = np.random.default_rng(seed)
+    out = np.zeros((n, len(NAMES)))
+    rate = busy * 4.0 * np.exp(0.3 * np.sin(np.arange(n) / 200.0))
+    out[:, ORDERS] = rng.poisson(rate)
+    out[:, CANCELS] = rng.binomial(out[:, ORDERS].astype(int), 0.3)
+    out[:, FILLS] = rng.binomial(out[:, ORDERS].astype(int), 0.6)
+    for k, name in enumerate(NAMES):
+        if name in INPUTS and not out[:, k].any():
+            out[:, k] = out[:, FILLS] * rng.uniform(90, 110, n)
+    return out
+
+
+def play(model: Novelty, values: NDArray[np.float64], start: int, learn: bool = True) -> list[int]:
+    """The run of novel rows after each row."""
+    return [model.row(start + k, row, learn) for k, row in enumerate(values)]
+
+
+@pytest.fixture
+def warm() -> Novelty:
+    model = Novelty(NoveltyConfig())
+    assert max(play(model, rows(4_000), 0)) < model.limit
+    return model
+
+
+def test_cancels_without_orders_are_new_although_their_number_is_not(warm: Novelty) -> None:
+    odd = rows(60, seed=2)
+    odd[:, ORDERS], odd[:, FILLS] = 0.0, 0.0
+    odd[:, CANCELS] = 2.0
+    assert play(warm, odd, 4_000)[-1] >= warm.limit
+    told = warm.evidence()
+    assert told["distance"] > told["bound"]
+    assert len(told["top"]) == 3
+
+
+def test_what_is_novel_is_not_learned(warm: Novelty) -> None:
+    seconds, judged = warm.model.updates, warm.model.judged
+    odd = rows(300, seed=3, busy=60.0)
+    assert play(warm, odd, 4_000)[-1] > 280
+    assert warm.model.updates <= seconds + 2
+    assert warm.model.judged <= judged + 10
+    assert play(warm, rows(300, seed=4), 4_300)[-1] == 0
+
+
+def test_a_frozen_model_scores_but_does_not_learn(warm: Novelty) -> None:
+    before = dump(warm.model)
+    play(warm, rows(200, seed=5), 4_000, learn=False)
+    after = dump(warm.model)
+    assert {k: v for k, v in after.items() if k not in ("parts", "last")} == {
+        k: v for k, v in before.items() if k not in ("parts", "last")
+    }
+
+
+def test_nothing_is_novel_before_it_is_warm() -> None:
+    model = Novelty(NoveltyConfig())
+    assert not any(play(model, rows(600), 0))
+    assert not any(play(model, rows(50, seed=2, busy=500.0), 600))
+
+
+@pytest.mark.parametrize("cut", [3, 700, 2_501])
+def test_a_snapshot_changes_nothing(cut: int) -> None:
+    values = np.concatenate([rows(2_600), rows(100, seed=6, busy=40.0)])
+    whole, first, second = Novelty(NoveltyConfig()), Novelty(NoveltyConfig()), Novelty(NoveltyConfig())
+    wanted = play(whole, values, 0)
+    got = play(first, values[:cut], 0)
+    load(second, from_bytes(to_bytes({"model": dump(first)}))["model"])
+    assert got + play(second, values[cut:], cut) == wanted
+    assert max(wanted) > 10
+
+
+def test_rows_of_silent_seconds_are_left_out_of_the_last_second() -> None:
+    apart, alone = Novelty(NoveltyConfig()), Novelty(NoveltyConfig())
+    values = rows(2, seed=7)
+    apart.row(100, values[0], True)
+    apart.row(150, values[1], True)
+    alone.row(150, values[1], True)
+    assert apart.model.updates == 2
+    assert np.array_equal(apart.model._cov.matrix["orders", "orders"].mean.get() * 2,
+                          (values[0, ORDERS] ** 0.25 + values[1, ORDERS] ** 0.25))  # fmt: skip
+
+
+def test_the_distance_is_mahalanobis() -> None:
+    rng = np.random.default_rng(8)
+    mixed = rng.normal(size=(400, 3)) @ np.array([[1.0, 0.5, 0.0], [0.0, 1.0, 2.0], [0.0, 0.0, 0.3]])
+    model = Surprise(("a", "b", "c"), 20, floor=0.1)
+    for x in mixed:
+        model.learn(x)
+    x = np.array([1.0, -2.0, 0.5])
+    cov = np.cov(mixed.T) + 0.01 * np.eye(3)
+    away = x - mixed.mean(axis=0)
+    assert model.distance(x) == pytest.approx(np.sqrt(away @ np.linalg.solve(cov, away) / 3), rel=1e-9)
+    assert {name for name, _ in model.top(3)} == {"a", "b", "c"}
