@@ -98,22 +98,6 @@ def test_a_symbol_reopens_by_one_person_and_an_approve_may_name_the_request(
     assert knightwatch("approve", said["command_id"], "--reason", "agreed", "--by", "bert")[0] == 0
 
 
-def test_drill_measures_and_stays_halted(
-    knightwatch: Callable[..., Any], new_desk: Callable[..., RealDesk], new_gate: NewGate
-) -> None:
-    new_desk("R1")
-    gate = new_gate()
-    assert gate.wait_open(10)
-    code, said, _ = knightwatch("drill", "server:R1", "--by", "anna")
-    assert (code, said["state"]) == (0, "HALTED")
-    assert [g["server"] for g in said["gates"]] == ["R1"]
-    assert 0 < said["gates"][0]["blocked_ms"] < 2_000
-    assert not gate.is_open
-    code, _, error = knightwatch("drill", "server:R1", "--by", "anna")
-    assert code == 1
-    assert "not halted" in error
-
-
 def test_without_a_desk_a_halt_says_so_and_the_direct_one_works(
     knightwatch: Callable[..., Any], new_desk: Callable[..., RealDesk], new_gate: NewGate, desk: Any, wait: Wait
 ) -> None:
