@@ -16,6 +16,7 @@ from schemas.units import MS_NS, PRICE9
 BAD_EVERY_NS: Final = MS_NS
 """Knight's stale router sent 1.5 a millisecond."""
 GIVE_UP_S: Final = 3.0
+OPEN_S_MAX: Final = 30.0
 _BID: Final = 10 * PRICE9
 
 
@@ -50,16 +51,18 @@ class Incident:
     _closed: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self._opened = False
         self.gate = HaltGate(
             self.bootstrap, server=self.server, prefix=self.prefix, cancel_all=lambda _: 0, working=lambda _: 0,
             on_change=self._changed,
         )  # fmt: skip
 
     def _changed(self, seen: GateSnapshot) -> None:
-        if seen.open:
-            self._opened = True
-        elif self._opened and not self.closed_ns:
+        """Closed by a halt of this router: not by a desk that was not heard."""
+        if (
+            not self.closed_ns
+            and not seen.open
+            and any(scope.scope == f"server:{self.server}" for scope in seen.scopes)
+        ):
             self.closed_ns = time.time_ns()
             self._closed.set()
 
@@ -78,12 +81,10 @@ class Incident:
     def run(self, publisher: Publisher) -> float | None:
         """Send bad orders at their intended times until the gate has closed. Milliseconds from the intended time of the
         first to the gate being closed; None when it stayed open. BenchmarkError when it was closed before."""
-        if not self.gate.is_open:
+        if not self.gate.wait_open(OPEN_S_MAX):
             raise BenchmarkError(
                 f"the gate of {self.server} was closed before its incident: {self.gate.state().reason}"
             )
-        self.closed_ns = 0
-        self._closed.clear()
         self.intended_ns = time.time_ns() + 5 * MS_NS
         end = self.intended_ns + int(GIVE_UP_S * 1e9)
         due = self.intended_ns

@@ -114,3 +114,59 @@ def test_the_page_is_what_the_results_say() -> None:
 def test_every_benchmark_is_in_the_plan() -> None:
     assert {"engine", "gate", "latency", "linearity", "memory", "publish", "throughput"} <= plan().keys()
     assert "plots" not in plan()
+
+
+ORIGIN: dict[str, Any] = {
+    "commit": "0", "took_s": 1.0,
+    "machine": {"cpu": "c", "cores": 2, "memory_mb": 1024, "system": "s", "python": "3", "load_1_min": 0.0, "packages": {}},
+}  # fmt: skip
+RATE = {"median": 1000, "min": 900, "max": 1100}
+SIDE = {"events": 10, "events_per_s": RATE, "cpu_s_per_million": 1.0, "peak_rss_mb": 10.0, "topic_events": 10}
+THROUGHPUT = {
+    "sides": {"ours": SIDE, "ours_2_workers": SIDE, "kafka_streams": SIDE}, "ratio": {"kafka_streams": 1.2, "quix": None},
+    "missing": {"quix": "no network\nat all"}, "targets": {"kafka_streams": 1.5, "quix": 8},
+    "scaling": {"1": 1000, "2": 1500},
+}  # fmt: skip
+TIMES = {"p50_ms": 1.0, "p99_ms": 2.0, "max_ms": 3.0}
+PART = {"rate": 100.0, "n": 2, "missed": 0, **TIMES, "stages": {"breach_on_kafka": TIMES, "halt_on_kafka": None},
+        "bad_orders": {"median": 3.0, "max": 5.0}, "samples_ms": [1.0, 3.0]}  # fmt: skip
+SHAPES: dict[str, dict[str, Any]] = {
+    "throughput-sbe": THROUGHPUT,
+    "throughput-json": THROUGHPUT,
+    "latency": {
+        **PART, "low": PART, "target": {"p50_ms": 60, "p99_ms": 150},
+        "faust_low": {"rate": 100.0, "n": 2, "result_on_kafka": TIMES, "samples_ms": [2.0, 3.0]},
+    },
+    "engine": {
+        "events_per_s": 10, "ns_per_event": 5, "ns_per_event_by_batch": {"16": 9, "64": 5}, "by_detector_ns": {"rate": 3},
+    },
+    "linearity": {"ns_per_event_by_part": [1.0, 2.0], "ns_per_event_by_length": {"10": 1.0}, "growth": 1.0},
+    "memory": {
+        "orders": 5, "rss_mb_start": 1.0, "rss_mb_live": 2.0, "rss_mb_end": 2.0, "rss_mb_peak": 2.5, "bytes_per_order": 9,
+        "minutes": 0.5, "slope_mb_per_hour": None, "target_mb": 600, "samples": [[0.0, 1.0], [1.0, 2.0]],
+    },
+    "publish": {
+        "by_call": {"1": {"events_per_s": RATE, "cpu_us_per_event": 1.0, "events_per_value": 2.0}},
+        "low_rate_ms": {"linger_0_ms": {"p50_ms": 1.0, "p99_ms": 2.0}},
+    },
+    "gate": {"n": 1, "ns_per_decision_open": 200.0},
+}  # fmt: skip
+
+
+def test_every_table_and_plot_is_made_of_a_result(tmp_path: Path) -> None:
+    results = {name: {**shape, **ORIGIN} for name, shape in SHAPES.items()}
+    assert results.keys() == plots.TABLES.keys()
+    page = plots.written(plots.PAGE.read_text(encoding="utf-8"), results)
+    assert "Not measured yet" not in page
+    assert "not measured | no network |" in page
+    assert "at least 1.5 x Kafka Streams, one sum: missed by 20%" in page
+    drawn = plots.draw(results, tmp_path)
+    assert [path.name for path in drawn] == ["rate.svg", "latency.svg", "batch.svg", "scaling.svg", "memory.svg"]
+    first = [path.read_bytes() for path in drawn]
+    assert [path.read_bytes() for path in plots.draw(results, tmp_path)] == first
+    images = set(json.dumps(plots.PAGE.read_text()).split("performance/")[1:])
+    assert {text.split(")")[0] for text in images if text.split(")")[0].endswith(".svg")} == {p.name for p in drawn}
+
+
+def test_a_result_that_is_missing_draws_nothing(tmp_path: Path) -> None:
+    assert plots.draw({}, tmp_path) == []
