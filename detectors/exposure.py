@@ -58,16 +58,9 @@ class _Accounts(NamedTuple):
     ratio: I64
 
 
-class _Orders(NamedTuple):
-    """By number of the order, the latest with the same place wins: number + 1, pair, side, shares asked for and still
-    working; what a replace added, until it is answered."""
-
-    number: I64
-    pair: I64
-    sign: I64
-    total: I64
-    leaves: I64
-    grown: I64
+_NUMBER, _PAIR_OF, _SIGN, _TOTAL, _LEAVES, _GROWN = range(6)
+"""Columns by number of the order, the latest with the same place wins: number + 1, pair, side, shares asked for and still
+working; what a replace added, until it is answered."""
 
 
 class _Limits(NamedTuple):
@@ -81,14 +74,9 @@ class _Limits(NamedTuple):
     server: I64
 
 
-class _Out(NamedTuple):
-    """(n,) value in 1/1024 limits, which limit, the amount and the limit (micro-dollars or shares), account row."""
-
-    values: I64
-    which: I64
-    amount: I64
-    limit: I64
-    account: I64
+_VALUE, _WHICH, _AMOUNT, _LIMIT, _OF = range(5)
+"""Rows of what a pass gives, (5, n): value in 1/1024 limits, which limit, the amount and the limit (micro-dollars or
+shares), account row."""
 
 
 class Exposure:
@@ -132,9 +120,9 @@ class Exposure:
         self.server: I64 = np.zeros(3, np.int64)
         """Sums over all accounts: gross, long, short."""
         self.standing: I64 = np.zeros(5, np.int64)
-        """What stands between orders, fills and ends: a row of ``_Out``."""
+        """What stands between orders, fills and ends: as the rows that a pass gives."""
         self._limits = _limits(c)
-        self._out = _Out(*np.zeros((5, 0), np.int64))
+        self._out: I64 = np.zeros((5, 0), np.int64)
 
     @property
     def bound_halt(self) -> float:
@@ -145,16 +133,16 @@ class Exposure:
         """Score a flow."""
         flow, child = context.flow, context.child
         n = len(flow)
-        self._out = out = _Out(*np.zeros((5, n), np.int64))
+        self._out = out = np.zeros((5, n), np.int64)
         orders = context.children.orders
         pairs, accounts = self.pairs.reserve(n), self.accounts.reserve(n)
         _pass(
             flow.words, flow.kind, flow.qty, (flow.px, flow.bid, flow.ask), flow.sign, child.order, child.new,
-            context.children.roots, orders.dropped, self.orders.columns, pairs, _Pairs(**self.pairs.cols), accounts,
+            context.children.roots, orders.dropped, self.orders.rows, pairs, _Pairs(**self.pairs.cols), accounts,
             _Accounts(**self.accounts.cols), self.lead, self.server, self.standing, self._limits, out,
         )  # fmt: skip
-        beyond = out.values >= _SHOWN
-        return self.excursion.step(flow, np.where(beyond, out.values, 0), context.totals)
+        beyond = out[_VALUE] >= _SHOWN
+        return self.excursion.step(flow, np.where(beyond, out[_VALUE], 0), context.totals)
 
     def score(self, value: int) -> float:
         """Limits."""
@@ -166,21 +154,22 @@ class Exposure:
 
     def values(self) -> I64:
         """(n,) share of the limit that is used most, in 1/1024."""
-        return self._out.values
+        values: I64 = self._out[_VALUE]
+        return values
 
     def evidence(self, context: Context, finding: Finding) -> dict[str, Any]:
         """Which limit, what is held against it, in which account."""
         i, flow, out = finding.index, context.flow, self._out
-        which = int(out.which[i])
+        which = int(out[_WHICH, i])
         if finding.edge == "close" or which == NONE:
             return {"orders": finding.count("orders"), "fills": finding.count("fills")}
         found: dict[str, Any] = {"what": NAMES[which], "symbol": flow.text("symbol", i)}
         if which < SERVER_GROSS:
-            found["account"] = self.accounts.name(int(out.account[i])) if out.account[i] >= 0 else ""
+            found["account"] = self.accounts.name(int(out[_OF, i])) if out[_OF, i] >= 0 else ""
         if which == ORDER_QTY:
-            found |= {"qty": int(out.amount[i]), "limit_qty": int(out.limit[i])}
+            found |= {"qty": int(out[_AMOUNT, i]), "limit_qty": int(out[_LIMIT, i])}
         elif which != NO_LIMIT:
-            found |= {"gross_usd": usd(int(out.amount[i])), "limit_usd": usd(int(out.limit[i]))}
+            found |= {"gross_usd": usd(int(out[_AMOUNT, i])), "limit_usd": usd(int(out[_LIMIT, i]))}
         return found
 
     def minute(self, learn: bool) -> None:
@@ -191,18 +180,17 @@ class Working:
     """Orders by number (``row + dropped`` of the order table), in a ring of ``size`` (a power of two)."""
 
     def __init__(self, size: int) -> None:
-        self.columns = _Orders(*(np.zeros(size, np.int64) for _ in _Orders._fields))
+        self.rows: I64 = np.zeros((size, 6), np.int64)
 
     def state(self) -> dict[str, Any]:
         """Plain values, for a snapshot: the places in use."""
-        at = where(self.columns.number)
-        return {"at": at, **{name: column[at] for name, column in self.columns._asdict().items()}}
+        at = where(self.rows[:, _NUMBER] | self.rows[:, _GROWN])
+        return {"at": at, "rows": self.rows[at]}
 
     def load(self, state: dict[str, Any]) -> None:
         """The reverse of ``state``."""
-        for name, column in self.columns._asdict().items():
-            column[:] = 0
-            column[state["at"]] = state[name]
+        self.rows[:] = 0
+        self.rows[state["at"]] = state["rows"]
 
 
 def _limits(config: ExposureConfig) -> _Limits:
@@ -232,10 +220,10 @@ def _words(names: list[str]) -> U64:
 @compiled
 def _pass(
     words: U64, kinds: U8, qtys: I64, prices: tuple[I64, I64, I64], signs: I64, order: I64, new: Bools, roots: I64,
-    dropped: int, orders: _Orders, pair_ids: Slots, pairs: _Pairs, account_ids: Slots, accounts: _Accounts, lead: I64,
-    server: I64, standing: I64, limits: _Limits, out: _Out,
+    dropped: int, orders: I64, pair_ids: Slots, pairs: _Pairs, account_ids: Slots, accounts: _Accounts, lead: I64,
+    server: I64, standing: I64, limits: _Limits, out: I64,
 ) -> None:  # fmt: skip
-    size = len(orders.number)
+    size = len(orders)
     key = np.empty((1, 4), np.uint64)
     for i in range(len(kinds)):
         kind, qty = kinds[i], qtys[i]
@@ -246,11 +234,11 @@ def _pass(
         pair = -1
         number = roots[order[i]] if order[i] >= 0 else -1
         place = number & (size - 1)
-        known = number >= 0 and orders.number[place] == number + 1
+        known = number >= 0 and orders[place, _NUMBER] == number + 1
         if asks or (kind == FILL and not known):
             pair = _pair(words, i, key, pair_ids, pairs, account_ids, accounts, limits)
         elif known:
-            pair = orders.pair[place] - pair_ids.meta[DROPPED]
+            pair = orders[place, _PAIR_OF] - pair_ids.meta[DROPPED]
         if pair < 0:
             _show(i, standing[0], standing[1], standing[2], standing[3], standing[4], out)
             continue
@@ -265,14 +253,14 @@ def _pass(
         if asks or known:
             mine = (order[i] + dropped) & (size - 1)
             change = _change(kind, qty, number, mine, known, asks, signs[i], pair, orders, pair_ids, pairs)
-            change = max(change, -orders.leaves[place])
-            orders.leaves[place] += change
-            _work(pairs, pair, orders.sign[place], change)
+            change = max(change, -orders[place, _LEAVES])
+            orders[place, _LEAVES] += change
+            _work(pairs, pair, orders[place, _SIGN], change)
         _value(pair, pairs, account_ids, accounts, server)
         _rank(pair, pairs, account_ids, accounts, lead, limits)
         _standing(i, lead, server, account_ids, accounts, limits, out)
-        standing[0], standing[1], standing[2] = out.values[i], out.which[i], out.amount[i]
-        standing[3], standing[4] = out.limit[i], out.account[i]
+        for k in range(5):
+            standing[k] = out[k, i]
         _symbol(i, pair, pairs, account_ids, limits, out)
         if asks:
             _order(i, qty, px, signs[i], pair, pairs, account_ids, accounts, limits, out)
@@ -280,30 +268,30 @@ def _pass(
 
 @compiled
 def _change(
-    kind: int, qty: int, number: int, mine: int, known: bool, asks: bool, sign: int, pair: int, orders: _Orders,
+    kind: int, qty: int, number: int, mine: int, known: bool, asks: bool, sign: int, pair: int, orders: I64,
     pair_ids: Slots, pairs: _Pairs,
 ) -> int:  # fmt: skip
     """What an event changes in the shares working of order ``number``. mine: place of the event's own ClOrdID."""
-    place = number & (len(orders.number) - 1)
+    place = number & (len(orders) - 1)
     if asks:
         if not known:
             _forget(place, orders, pair_ids, pairs)
-            orders.number[place], orders.pair[place] = number + 1, pair + pair_ids.meta[DROPPED]
-            orders.sign[place], orders.total[place], orders.leaves[place] = sign, 0, 0
-        change = qty - orders.total[place]
-        orders.total[place] = qty
+            orders[place, _NUMBER], orders[place, _PAIR_OF] = number + 1, pair + pair_ids.meta[DROPPED]
+            orders[place, _SIGN], orders[place, _TOTAL], orders[place, _LEAVES] = sign, 0, 0
+        change = qty - orders[place, _TOTAL]
+        orders[place, _TOTAL] = qty
         if mine != place:
             _forget(mine, orders, pair_ids, pairs)
-            orders.number[mine], orders.leaves[mine] = 0, 0
-        orders.grown[mine] = change
+            orders[mine, _NUMBER], orders[mine, _LEAVES] = 0, 0
+        orders[mine, _GROWN] = change
         return int(change)
     if kind == FILL:
-        return -int(min(orders.leaves[place], qty))
+        return -int(min(orders[place, _LEAVES], qty))
     if kind == REJECTED and mine != place:
-        change, orders.grown[mine] = -orders.grown[mine], 0
-        orders.total[place] += change
+        change, orders[mine, _GROWN] = -orders[mine, _GROWN], 0
+        orders[place, _TOTAL] += change
         return int(change)
-    return -int(orders.leaves[place]) if DEAD[kind] else 0
+    return -int(orders[place, _LEAVES]) if DEAD[kind] else 0
 
 
 @compiled
@@ -315,12 +303,12 @@ def _work(pairs: _Pairs, pair: int, sign: int, change: int) -> None:
 
 
 @compiled
-def _forget(place: int, orders: _Orders, pair_ids: Slots, pairs: _Pairs) -> None:
+def _forget(place: int, orders: I64, pair_ids: Slots, pairs: _Pairs) -> None:
     """The order in a place gives way to another; its shares no longer count as working."""
-    if orders.number[place] > 0 and orders.leaves[place] > 0:
-        pair = orders.pair[place] - pair_ids.meta[DROPPED]
+    if orders[place, _NUMBER] > 0 and orders[place, _LEAVES] > 0:
+        pair = orders[place, _PAIR_OF] - pair_ids.meta[DROPPED]
         if pair >= 0:
-            _work(pairs, pair, orders.sign[place], -orders.leaves[place])
+            _work(pairs, pair, orders[place, _SIGN], -orders[place, _LEAVES])
 
 
 @compiled
@@ -377,16 +365,17 @@ def _ratio(amount: int, limit: int) -> int:
 
 
 @compiled
-def _show(i: int, ratio: int, which: int, amount: int, limit: int, account: int, out: _Out) -> None:
-    if ratio > out.values[i]:
-        out.values[i], out.which[i], out.amount[i] = ratio, which, amount
-        out.limit[i], out.account[i] = limit, account
+def _show(i: int, ratio: int, which: int, amount: int, limit: int, account: int, out: I64) -> None:
+    if ratio > out[_VALUE, i]:
+        out[_VALUE, i], out[_WHICH, i], out[_AMOUNT, i], out[_LIMIT, i], out[_OF, i] = (
+            ratio, which, amount, limit, account,
+        )  # fmt: skip
 
 
 @compiled
 def _order(
     i: int, qty: int, px: int, sign: int, pair: int, pairs: _Pairs, account_ids: Slots, accounts: _Accounts,
-    limits: _Limits, out: _Out,
+    limits: _Limits, out: I64,
 ) -> None:  # fmt: skip
     """The limits of single orders."""
     account = pairs.account[pair] - account_ids.meta[DROPPED]
@@ -428,7 +417,7 @@ def _rank(pair: int, pairs: _Pairs, account_ids: Slots, accounts: _Accounts, lea
 
 
 @compiled
-def _symbol(i: int, pair: int, pairs: _Pairs, account_ids: Slots, limits: _Limits, out: _Out) -> None:
+def _symbol(i: int, pair: int, pairs: _Pairs, account_ids: Slots, limits: _Limits, out: I64) -> None:
     """The limit of the pair's symbol."""
     row = pairs.limit[pair]
     if row >= 0:
@@ -439,7 +428,7 @@ def _symbol(i: int, pair: int, pairs: _Pairs, account_ids: Slots, limits: _Limit
 
 @compiled
 def _standing(
-    i: int, lead: I64, server: I64, account_ids: Slots, accounts: _Accounts, limits: _Limits, out: _Out
+    i: int, lead: I64, server: I64, account_ids: Slots, accounts: _Accounts, limits: _Limits, out: I64
 ) -> None:
     """What stands whatever the event is about: the leading account and the server."""
     top = lead[0] - account_ids.meta[DROPPED]
