@@ -228,7 +228,7 @@ def table(found: Mapping[str, Any]) -> list[str]:
 
     for part in (found, found["low"]):
         if part is not None:
-            line(f"{part['rate']:,.0f}/s: gate closed", part["n"], part)
+            line(f"{part['rate']:,.0f}/s: gate closed", part["n"] - part["missed"], part)
             for name, values in part["stages"].items():
                 line(f"  {name.replace('_', ' ')}", part["n"], values)
     if found["faust_low"]:
