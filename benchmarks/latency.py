@@ -98,6 +98,8 @@ def _ours(bootstrap: str, prefix: str, rate: float, n: int, rng: random.Random, 
                     if found is not None:
                         took.append(found)
                     done.append(router)
+                for router in routers:
+                    router.settle()
         said = background.stop()
     if not took:
         raise BenchmarkError(f"none of {n} incidents closed its gate. The worker said:\n{worker.tail()}")

@@ -15,7 +15,7 @@ from schemas.units import MS_NS, PRICE9
 
 BAD_EVERY_NS: Final = MS_NS
 """Knight's stale router sent 1.5 a millisecond."""
-GIVE_UP_S: Final = 3.0
+GIVE_UP_S: Final = 10.0
 OPEN_S_MAX: Final = 30.0
 _BID: Final = 10 * PRICE9
 
@@ -100,3 +100,12 @@ class Incident:
                 )
             due += BAD_EVERY_NS
         return (self.closed_ns - self.intended_ns) / MS_NS if self._closed.is_set() else None
+
+    def settle(self, timeout_s: float = 10.0) -> None:
+        """Keep the gate until the desk has its acks: one that falls silent makes the desk halt the firm."""
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            mine = [scope.state for scope in self.gate.state().scopes if scope.scope == f"server:{self.server}"]
+            if mine == ["HALTED"]:
+                return
+            time.sleep(0.01)
