@@ -37,7 +37,7 @@ PER_S = 1_000.0
 """Orders per second before the jump. Without a bound in orders per second nothing depends on it."""
 STRATEGIES, SYMBOLS = 4, 10
 SERIES = 1 + STRATEGIES + SYMBOLS
-ARL_ASKED = 6e4
+ARL_ASKED = 1e5
 """``arl_events`` of the detector under test: a guarantee, which what is measured exceeds by an order of magnitude."""
 RUN_IN = 400
 """Orders before a jump."""

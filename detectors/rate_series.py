@@ -10,15 +10,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import I64, U64, Bools, where
+from detectors.arrays import I64, U64, Bools
 from detectors.flow import Flow
-from detectors.intern import IdTable, words
+from detectors.intern import DROPPED, IdTable, Slots, enter
 from detectors.jit import compiled
 from detectors.totals import PROFIT, TRADED
+from schemas.events import word_of
 from schemas.records import FirstEvent
 from schemas.units import S_NS
 
 Floats = NDArray[np.float64]
+Items = NDArray[np.int32]
 UNIT = 1 << 30
 """Fixed point of the log-likelihood ratio: 1 nat."""
 SERVER, STRATEGY, SYMBOL = 0, 1, 2
@@ -40,6 +42,12 @@ BEGAN_T, OFFSET, ITEM, TS, ID, MONEY, WALK = 6, 7, 8, 9, 10, 13, 15
 """Columns of a row. Stream time of the last order; 1 + index in this flow of the order at which the excursion began (0:
 before it); orders since; orders this minute; decay as a fraction rate / 2**shift; where it began: stream time, offset,
 item, stamp, ClOrdID as three words, profit and traded notional then. The walks of the bank come after them."""
+
+
+_SYMBOL, _CL_ORD_ID, _TS = word_of("symbol"), word_of("cl_ord_id"), word_of("ts")
+"""A symbol has 12 characters: one word and the lower half of the next; the strategy follows at once."""
+_HALF = np.uint64(32)
+_LAST4 = np.uint64(0xFFFFFFFF)
 
 
 class Origin(NamedTuple):
@@ -113,6 +121,49 @@ def _hit(state: I64, row: int, t: int, i: int, gains: I64, ratios: I64) -> int:
         state[row, COUNT] = 0
     state[row, COUNT] += 1
     return after
+
+
+@compiled
+def _name(source: U64, ask: Bools, strategies: Slots, symbols: Slots, named: Named) -> int:
+    """Rows of the orders' strategies and symbols. A row is an id's number modulo the table's size here: a new id takes
+    over an old one's row. Returns 1 + the highest row that is new, 0 where none is."""
+    ids = np.empty((2, 2), np.uint64)
+    k, most = 0, 0
+    for i in range(len(ask)):
+        if not ask[i]:
+            continue
+        middle, last = source[i, _SYMBOL + 1], source[i, _SYMBOL + 2]
+        ids[0, 0], ids[0, 1] = (middle >> _HALF) | (last << _HALF), last >> _HALF
+        ids[1, 0], ids[1, 1] = source[i, _SYMBOL], middle & _LAST4
+        for level in range(2):
+            named.rows[level, k] = -1
+            named.new[level, k] = False
+            if ids[level, 0] == 0:
+                continue
+            slots = strategies if level == 0 else symbols
+            number, new = enter(slots, ids, level, 0)
+            number += slots.meta[DROPPED]
+            row = 1 + number % STRATEGIES_MAX if level == 0 else _SYMBOLS_AT + number % SYMBOLS_MAX
+            named.rows[level, k], named.new[level, k] = row, new
+            if new:
+                most = max(most, row + 1)
+        k += 1
+    return most
+
+
+@compiled
+def _keep(state: I64, source: U64, t: I64, offsets: I64, items: Items, money: I64) -> None:
+    """Excursions that began in this flow: what is told of them beyond it."""
+    for row in range(len(state)):
+        i = state[row, BEGAN] - 1
+        if i < 0:
+            continue
+        state[row, BEGAN] = 0
+        state[row, BEGAN_T], state[row, OFFSET], state[row, ITEM] = t[i], offsets[i], items[i]
+        state[row, TS] = source[i, _TS]
+        for w in range(3):
+            state[row, ID + w] = np.int64(source[i, _CL_ORD_ID + w])
+        state[row, MONEY], state[row, MONEY + 1] = money[i, PROFIT], money[i, TRADED]
 
 
 @compiled
@@ -191,25 +242,18 @@ class Series:
     def step(self, flow: Flow, ask: Bools) -> Scores:
         """Score a flow. ask: (n,) which events are orders."""
         n = len(flow)
-        at = where(ask)
-        named = Named(np.empty((2, len(at)), np.int64), np.zeros((2, len(at)), np.bool_))
-        if len(at):
-            self._name(named, 0, self.strategies, words(flow.events["strategy"][at]), 1, STRATEGIES_MAX)
-            self._name(named, 1, self.symbols, words(flow.events["symbol"][at]), _SYMBOLS_AT, SYMBOLS_MAX)
-        out = Scores(np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64))
-        _score(flow.t, ask, named, self.rows, self.leader, self._bank, out)
-        return out
-
-    def _name(self, named: Named, k: int, table: IdTable, ids: U64, base: int, size: int) -> None:
-        """Rows of the ids (n, 2). A row is an id's number modulo ``size``: a new id takes over an old one's row."""
-        number, new = table.resolve(ids, ids[:, 0] != 0)
-        named.rows[k] = np.where(number >= 0, base + (number + table.dropped) % size, -1)
-        named.new[k] = new
-        if new.any():
-            fresh = named.rows[k, new]
-            self._grow(int(fresh.max()) + 1)
+        named = Named(np.empty((2, n), np.int64), np.empty((2, n), np.bool_))
+        most = _name(flow.words, ask, self.strategies.reserve(n), self.symbols.reserve(n), named)
+        if most:
+            self._grow(most)
+            orders = int(ask.sum())
+            fresh = named.rows[:, :orders][named.new[:, :orders]]
             self.learned[fresh] = 0.0
             self.minutes[fresh] = 0
+        value, row, began, orders_since = np.empty((4, n), np.int64)
+        out = Scores(value, row, began, orders_since)
+        _score(flow.t, ask, named, self.rows, self.leader, self._bank, out)
+        return out
 
     def _grow(self, rows: int) -> None:
         size = have = len(self.rows)
@@ -233,17 +277,7 @@ class Series:
 
     def keep(self, flow: Flow, totals: I64) -> None:
         """Remember, beyond this flow, where the excursions began that began in it. After ``origin`` was asked for."""
-        state = self.rows
-        at = where(state[:, BEGAN])
-        if not len(at):
-            return
-        i = state[at, BEGAN] - 1
-        kept = np.empty((len(at), WALK - BEGAN_T), np.int64)
-        kept[:, 0], kept[:, 1], kept[:, 2], kept[:, 3] = flow.t[i], flow.offsets[i], flow.items[i], flow.events["ts"][i]
-        kept[:, 4:7] = words(flow.events["cl_ord_id"][i]).view(np.int64)
-        kept[:, 7], kept[:, 8] = totals[i, PROFIT], totals[i, TRADED]
-        state[at, BEGAN_T:WALK] = kept
-        state[at, BEGAN] = 0
+        _keep(self.rows, flow.words, flow.t, flow.offsets, flow.items, totals)
 
     def name(self, row: int) -> tuple[str, str]:
         """Level and id of a series; the id of one that shares its row is the latest."""
