@@ -4,7 +4,9 @@ A kernel is a plain function over numpy arrays and integers, event after event i
 ``NUMBA_DISABLE_JIT=1`` and gives the same: only integers are summed, and float code is compiled without fast-math.
 """
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -14,7 +16,21 @@ Int = Any
 """An int64 or uint64 inside a kernel, where Python's int and numpy's integers are one thing."""
 
 
+def _cache() -> Path:
+    """Where machine code is kept: a folder named after the sources of all kernels. numba looks only at the file of the
+    function that is called, and would go on running the old code of what that one calls in another file."""
+    packages = Path(__file__).parent.parent
+    sources = [path for name in ("schemas", "detectors") for path in sorted((packages / name).rglob("*.py"))]
+    texts = [text for text in map(Path.read_bytes, sources) if b"@compiled" in text]
+    digest = hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
+    return Path("~/.cache/knightwatch/loops").expanduser() / digest
+
+
+if not numba.config.CACHE_DIR:  # the variable NUMBA_CACHE_DIR goes first
+    numba.config.CACHE_DIR = str(_cache())
+
+
 def compiled(function: F) -> F:
-    """The function in machine code, compiled at its first call and kept in ``__pycache__`` (or the user's cache, where
-    that cannot be written). The GIL is released while it runs. Integer division by zero gives 0: kernels check."""
+    """The function in machine code, compiled at its first call and kept under ``~/.cache/knightwatch/loops`` (or
+    ``NUMBA_CACHE_DIR``). The GIL is released while it runs. Integer division by zero gives 0: kernels check."""
     return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
