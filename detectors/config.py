@@ -136,6 +136,8 @@ class AccountLimits(Struct, frozen=True, forbid_unknown_fields=True):
     order_usd: float
     """One order or replace."""
     order_qty: int
+    parent_usd: float = 2e7
+    """One parent order, at the market when its child is sent."""
 
 
 class SymbolLimits(Struct, frozen=True, forbid_unknown_fields=True):

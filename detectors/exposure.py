@@ -1,51 +1,32 @@
 """Exposure: positions and working orders of one server against pre-set limits, by account, symbol and order."""
 
-from collections.abc import Mapping
 from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
-from detectors.arrays import I64, U8, U64, Bools, where
-from detectors.config import AccountLimits, ExposureConfig, SymbolLimits
+from detectors.arrays import I64, U8, U64, Bools
+from detectors.config import ExposureConfig
 from detectors.detector import Context
 from detectors.excursion import Excursion, Finding
 from detectors.intern import DROPPED, USED, IdTable, Slots, enter
 from detectors.jit import compiled
-from detectors.kinds import ASKS, DEAD, FILL, REJECTED
+from detectors.kinds import ASKS, DEAD, FILL
+from detectors.limits import ONE, RATIO_MAX, USD6_MAX, Limits, find, limits_of, ratio_of
+from detectors.working import LEAVES, NUMBER, PAIR, PAIR_OF, SIGN, Pairs, Working, change_of, work
 from schemas.events import word_of
 from schemas.records import Family
-from schemas.units import PRICE9_PER_USD6, S_NS, USD6, usd
+from schemas.units import PRICE9_PER_USD6, S_NS, usd
 
-NONE, NO_LIMIT, ACCOUNT_GROSS, ACCOUNT_NET, SYMBOL_GROSS, ORDER_USD, ORDER_QTY, SERVER_GROSS, SERVER_NET = range(9)
+NONE, NO_LIMIT, ACCOUNT_GROSS, ACCOUNT_NET, SYMBOL_GROSS = range(5)
+ORDER_USD, ORDER_QTY, PARENT_USD, SERVER_GROSS, SERVER_NET = range(5, 10)
 NAMES: Final = (
-    "", "no_limit", "account_gross", "account_net", "symbol_gross", "order_usd", "order_qty", "server_gross",
-    "server_net",
+    "", "no_limit", "account_gross", "account_net", "symbol_gross", "order_usd", "order_qty", "parent_usd",
+    "server_gross", "server_net",
 )  # fmt: skip
-_SHOWN: Final = 1 << 10
-"""One limit."""
-_PAIR = {"position": "i8", "buys": "i8", "sells": "i8", "mark": "i8", "gross": "i8", "long": "i8", "short": "i8",
-         "account": "i8", "limit": "i8"}  # fmt: skip
 _ACCOUNT = {"gross": "i8", "long": "i8", "short": "i8", "limit": "i8", "ratio": "i8"}
 _SYMBOL, _NAME = word_of("symbol"), word_of("account")
 _LOW: Final = np.uint64(0xFFFFFFFF)
 _PX6: Final = np.int64(PRICE9_PER_USD6)
-_RATIO_MAX: Final = 1 << 40
-_USD6_MAX: Final = 1 << 61
-
-
-class _Pairs(NamedTuple):
-    """By (account, symbol): shares held, shares working on each side, mark (micro-dollars a share), what the pair adds
-    to its account (micro-dollars: gross, net if all buys are filled, net if all sells are), account (number), limits."""
-
-    position: I64
-    buys: I64
-    sells: I64
-    mark: I64
-    gross: I64
-    long: I64
-    short: I64
-    account: I64
-    limit: I64
 
 
 class _Accounts(NamedTuple):
@@ -56,22 +37,6 @@ class _Accounts(NamedTuple):
     short: I64
     limit: I64
     ratio: I64
-
-
-_NUMBER, _PAIR_OF, _SIGN, _TOTAL, _LEAVES, _GROWN = range(6)
-"""Columns by number of the order, the latest with the same place wins: number + 1, pair, side, shares asked for and still
-working; what a replace added, until it is answered."""
-
-
-class _Limits(NamedTuple):
-    """(k, 2) names as words and (k, 4) limits of accounts (gross, net, order USD, order shares); (m, 2), (m, 2) of
-    symbols (gross, order shares); (2,) of the server (gross, net). Row 0 is "*" and may be absent (limit -1)."""
-
-    accounts: U64
-    account: I64
-    symbols: U64
-    symbol: I64
-    server: I64
 
 
 _VALUE, _WHICH, _AMOUNT, _LIMIT, _OF = range(5)
@@ -89,10 +54,11 @@ class Exposure:
         net_a   = max(|sum of (p + b) m|, |sum of (p - w) m|)
 
     The score is the largest amount over its limit: gross and net by account, gross by account and symbol, gross and net
-    of the server, and USD and shares of each order and replace as it is sent (a buy at its limit price, whatever the
-    market; a sale at the mid). 1 is the limit, and 1 opens the breach. An account for which neither its name nor ``*``
-    is in the table may not trade: its first order is a breach (score 2). Suspense and error accounts are accounts like
-    any other: Knight's had a limit of USD 2 million that nothing was linked to.
+    of the server, USD and shares of each order and replace as it is sent (a buy at its limit price, whatever the market;
+    a sale at the mid), and USD of the parent that it is a child of: one that is four orders of magnitude too large looks
+    as always child by child (Citi 2022-05-02). 1 is the limit, and 1 opens the breach. An account for which neither its
+    name nor ``*`` is in the table may not trade: its first order is a breach (score 2). Suspense and error accounts are
+    accounts like any other: Knight's had a limit of USD 2 million that nothing was linked to.
 
     Unit of the score: limits. Hard: halts alone. No baseline and no warm-up: positions count from the beginning of the
     log (what was held before is not known; publish it as fills, or set the limits accordingly). False-alarm cost: none
@@ -111,17 +77,17 @@ class Exposure:
 
     def __init__(self, config: ExposureConfig, orders_max: int) -> None:
         c = self.config = config
-        self.pairs = IdTable(c.pairs_max, 4, _PAIR)
+        self.pairs = IdTable(c.pairs_max, 4, PAIR)
         self.accounts = IdTable(c.accounts_max, 2, _ACCOUNT)
         self.orders = Working(1 << (orders_max - 1).bit_length())
-        self.excursion = Excursion(_SHOWN, round(c.quiet_s * S_NS))
+        self.excursion = Excursion(ONE, round(c.quiet_s * S_NS))
         self.lead: I64 = np.full(1, -1, np.int64)
         """Account (number) that has used most of its limit; -1 before the first order."""
         self.server: I64 = np.zeros(3, np.int64)
         """Sums over all accounts: gross, long, short."""
         self.standing: I64 = np.zeros(5, np.int64)
         """What stands between orders, fills and ends: as the rows that a pass gives."""
-        self._limits = _limits(c)
+        self._limits = limits_of(c)
         self._out: I64 = np.zeros((5, 0), np.int64)
 
     @property
@@ -138,15 +104,16 @@ class Exposure:
         pairs, accounts = self.pairs.reserve(n), self.accounts.reserve(n)
         _pass(
             flow.words, flow.kind, flow.qty, (flow.px, flow.bid, flow.ask), flow.sign, child.order, child.new,
-            context.children.roots, orders.dropped, self.orders.rows, pairs, _Pairs(**self.pairs.cols), accounts,
+            child.parent_qty, context.children.roots, orders.dropped, self.orders.rows, pairs,
+            Pairs(**self.pairs.cols), accounts,
             _Accounts(**self.accounts.cols), self.lead, self.server, self.standing, self._limits, out,
         )  # fmt: skip
-        beyond = out[_VALUE] >= _SHOWN
+        beyond = out[_VALUE] >= ONE
         return self.excursion.step(flow, np.where(beyond, out[_VALUE], 0), context.totals)
 
     def score(self, value: int) -> float:
         """Limits."""
-        return round(value / _SHOWN, 3)
+        return round(value / ONE, 3)
 
     def baseline(self) -> float:
         """Nothing is learned."""
@@ -176,52 +143,12 @@ class Exposure:
         """Nothing to learn."""
 
 
-class Working:
-    """Orders by number (``row + dropped`` of the order table), in a ring of ``size`` (a power of two)."""
-
-    def __init__(self, size: int) -> None:
-        self.rows: I64 = np.zeros((size, 6), np.int64)
-
-    def state(self) -> dict[str, Any]:
-        """Plain values, for a snapshot: the places in use."""
-        at = where(self.rows[:, _NUMBER] | self.rows[:, _GROWN])
-        return {"at": at, "rows": self.rows[at]}
-
-    def load(self, state: dict[str, Any]) -> None:
-        """The reverse of ``state``."""
-        self.rows[:] = 0
-        self.rows[state["at"]] = state["rows"]
-
-
-def _limits(config: ExposureConfig) -> _Limits:
-    accounts = _table(config.accounts, AccountLimits(gross_usd=-1.0, net_usd=-1.0, order_usd=-1.0, order_qty=-1))
-    symbols = _table(config.symbols, SymbolLimits(gross_usd=-1.0, order_qty=-1))
-    return _Limits(
-        _words(list(accounts)),
-        np.array([[_usd6(a.gross_usd), _usd6(a.net_usd), _usd6(a.order_usd), a.order_qty] for a in accounts.values()]),
-        _words(list(symbols)),
-        np.array([[_usd6(s.gross_usd), s.order_qty] for s in symbols.values()]),
-        np.array([_usd6(config.server_gross_usd), _usd6(config.server_net_usd)]),
-    )
-
-
-def _table(given: Mapping[str, Any], absent: Any) -> dict[str, Any]:
-    return {"*": given.get("*", absent), **{name: limits for name, limits in given.items() if name != "*"}}
-
-
-def _usd6(amount: float) -> int:
-    return min(round(amount * USD6), _USD6_MAX)
-
-
-def _words(names: list[str]) -> U64:
-    return np.array([name.encode() for name in names], "S16").view(np.uint64).reshape(len(names), 2)
-
-
 @compiled
 def _pass(
-    words: U64, kinds: U8, qtys: I64, prices: tuple[I64, I64, I64], signs: I64, order: I64, new: Bools, roots: I64,
-    dropped: int, orders: I64, pair_ids: Slots, pairs: _Pairs, account_ids: Slots, accounts: _Accounts, lead: I64,
-    server: I64, standing: I64, limits: _Limits, out: I64,
+    words: U64, kinds: U8, qtys: I64, prices: tuple[I64, I64, I64], signs: I64, order: I64, new: Bools,
+    parent_qty: I64, roots: I64,
+    dropped: int, orders: I64, pair_ids: Slots, pairs: Pairs, account_ids: Slots, accounts: _Accounts, lead: I64,
+    server: I64, standing: I64, limits: Limits, out: I64,
 ) -> None:  # fmt: skip
     size = len(orders)
     key = np.empty((1, 4), np.uint64)
@@ -234,11 +161,11 @@ def _pass(
         pair = -1
         number = roots[order[i]] if order[i] >= 0 else -1
         place = number & (size - 1)
-        known = number >= 0 and orders[place, _NUMBER] == number + 1
+        known = number >= 0 and orders[place, NUMBER] == number + 1
         if asks or (kind == FILL and not known):
             pair = _pair(words, i, key, pair_ids, pairs, account_ids, accounts, limits)
         elif known:
-            pair = orders[place, _PAIR_OF] - pair_ids.meta[DROPPED]
+            pair = orders[place, PAIR_OF] - pair_ids.meta[DROPPED]
         if pair < 0:
             _show(i, standing[0], standing[1], standing[2], standing[3], standing[4], out)
             continue
@@ -252,10 +179,10 @@ def _pass(
             pairs.position[pair] += signs[i] * qty
         if asks or known:
             mine = (order[i] + dropped) & (size - 1)
-            change = _change(kind, qty, number, mine, known, asks, signs[i], pair, orders, pair_ids, pairs)
-            change = max(change, -orders[place, _LEAVES])
-            orders[place, _LEAVES] += change
-            _work(pairs, pair, orders[place, _SIGN], change)
+            change = change_of(kind, qty, number, mine, known, asks, signs[i], pair, orders, pair_ids, pairs)
+            change = max(change, -orders[place, LEAVES])
+            orders[place, LEAVES] += change
+            work(pairs, pair, orders[place, SIGN], change)
         _value(pair, pairs, account_ids, accounts, server)
         _rank(pair, pairs, account_ids, accounts, lead, limits)
         _standing(i, lead, server, account_ids, accounts, limits, out)
@@ -263,67 +190,13 @@ def _pass(
             standing[k] = out[k, i]
         _symbol(i, pair, pairs, account_ids, limits, out)
         if asks:
-            _order(i, qty, px, signs[i], pair, pairs, account_ids, accounts, limits, out)
-
-
-@compiled
-def _change(
-    kind: int, qty: int, number: int, mine: int, known: bool, asks: bool, sign: int, pair: int, orders: I64,
-    pair_ids: Slots, pairs: _Pairs,
-) -> int:  # fmt: skip
-    """What an event changes in the shares working of order ``number``. mine: place of the event's own ClOrdID."""
-    place = number & (len(orders) - 1)
-    if asks:
-        if not known:
-            _forget(place, orders, pair_ids, pairs)
-            orders[place, _NUMBER], orders[place, _PAIR_OF] = number + 1, pair + pair_ids.meta[DROPPED]
-            orders[place, _SIGN], orders[place, _TOTAL], orders[place, _LEAVES] = sign, 0, 0
-        change = qty - orders[place, _TOTAL]
-        orders[place, _TOTAL] = qty
-        if mine != place:
-            _forget(mine, orders, pair_ids, pairs)
-            orders[mine, _NUMBER], orders[mine, _LEAVES] = 0, 0
-        orders[mine, _GROWN] = change
-        return int(change)
-    if kind == FILL:
-        return -int(min(orders[place, _LEAVES], qty))
-    if kind == REJECTED and mine != place:
-        change, orders[mine, _GROWN] = -orders[mine, _GROWN], 0
-        orders[place, _TOTAL] += change
-        return int(change)
-    return -int(orders[place, _LEAVES]) if DEAD[kind] else 0
-
-
-@compiled
-def _work(pairs: _Pairs, pair: int, sign: int, change: int) -> None:
-    if sign > 0:
-        pairs.buys[pair] += change
-    else:
-        pairs.sells[pair] += change
-
-
-@compiled
-def _forget(place: int, orders: I64, pair_ids: Slots, pairs: _Pairs) -> None:
-    """The order in a place gives way to another; its shares no longer count as working."""
-    if orders[place, _NUMBER] > 0 and orders[place, _LEAVES] > 0:
-        pair = orders[place, _PAIR_OF] - pair_ids.meta[DROPPED]
-        if pair >= 0:
-            _work(pairs, pair, orders[place, _SIGN], -orders[place, _LEAVES])
-
-
-@compiled
-def _find(names: U64, key: U64, at: int, absent: int) -> int:
-    """Row of the limits for a name; that of "*" if there is none."""
-    for k in range(1, len(names)):
-        if names[k, 0] == key[0, at] and names[k, 1] == key[0, at + 1]:
-            return k
-    return absent
+            _order(i, qty, px, signs[i], parent_qty[i], pair, pairs, account_ids, accounts, limits, out)
 
 
 @compiled
 def _pair(
-    words: U64, i: int, key: U64, pair_ids: Slots, pairs: _Pairs, account_ids: Slots, accounts: _Accounts,
-    limits: _Limits,
+    words: U64, i: int, key: U64, pair_ids: Slots, pairs: Pairs, account_ids: Slots, accounts: _Accounts,
+    limits: Limits,
 ) -> int:  # fmt: skip
     key[0, 0], key[0, 1] = words[i, _NAME], words[i, _NAME + 1] & _LOW
     key[0, 2], key[0, 3] = words[i, _SYMBOL], words[i, _SYMBOL + 1] & _LOW
@@ -331,14 +204,14 @@ def _pair(
     if new:
         account, fresh = enter(account_ids, key, 0, 0)
         if fresh:
-            accounts.limit[account] = _find(limits.accounts, key, 0, 0 if limits.account[0, 0] >= 0 else -1)
+            accounts.limit[account] = find(limits.accounts, key, 0, 0 if limits.account[0, 0] >= 0 else -1)
         pairs.account[pair] = account + account_ids.meta[DROPPED]
-        pairs.limit[pair] = _find(limits.symbols, key, 2, 0 if limits.symbol[0, 0] >= 0 else -1)
+        pairs.limit[pair] = find(limits.symbols, key, 2, 0 if limits.symbol[0, 0] >= 0 else -1)
     return int(pair)
 
 
 @compiled
-def _value(pair: int, pairs: _Pairs, account_ids: Slots, accounts: _Accounts, server: I64) -> None:
+def _value(pair: int, pairs: Pairs, account_ids: Slots, accounts: _Accounts, server: I64) -> None:
     """What the pair now adds to its account and to the server."""
     mark = pairs.mark[pair]
     most, least = pairs.position[pair] + pairs.buys[pair], pairs.position[pair] - pairs.sells[pair]
@@ -357,14 +230,6 @@ def _value(pair: int, pairs: _Pairs, account_ids: Slots, accounts: _Accounts, se
 
 
 @compiled
-def _ratio(amount: int, limit: int) -> int:
-    """In 1/1024; a limit of 0 is passed by anything."""
-    if limit < _SHOWN:
-        return _RATIO_MAX if amount > limit else 0
-    return min(int(amount // (limit >> 10)), _RATIO_MAX)
-
-
-@compiled
 def _show(i: int, ratio: int, which: int, amount: int, limit: int, account: int, out: I64) -> None:
     if ratio > out[_VALUE, i]:
         out[_VALUE, i], out[_WHICH, i], out[_AMOUNT, i], out[_LIMIT, i], out[_OF, i] = (
@@ -374,29 +239,31 @@ def _show(i: int, ratio: int, which: int, amount: int, limit: int, account: int,
 
 @compiled
 def _order(
-    i: int, qty: int, px: int, sign: int, pair: int, pairs: _Pairs, account_ids: Slots, accounts: _Accounts,
-    limits: _Limits, out: I64,
+    i: int, qty: int, px: int, sign: int, parent_qty: int, pair: int, pairs: Pairs, account_ids: Slots, accounts: _Accounts,
+    limits: Limits, out: I64,
 ) -> None:  # fmt: skip
     """The limits of single orders."""
     account = pairs.account[pair] - account_ids.meta[DROPPED]
     row = accounts.limit[account] if account >= 0 else -1
     if row < 0:
-        _show(i, 2 * _SHOWN, NO_LIMIT, 0, 0, account, out)
+        _show(i, 2 * ONE, NO_LIMIT, 0, 0, account, out)
         return
     price = px // _PX6 if sign > 0 and px > 0 else pairs.mark[pair]
-    amount = int(qty * price) if price < 1 or qty < _USD6_MAX // price else _USD6_MAX
+    amount = int(qty * price) if price < 1 or qty < USD6_MAX // price else USD6_MAX
     of_account = limits.account[row]
-    _show(i, _ratio(amount, of_account[2]), ORDER_USD, amount, of_account[2], account, out)
+    _show(i, ratio_of(amount, of_account[2]), ORDER_USD, amount, of_account[2], account, out)
+    wanted = min(parent_qty, USD6_MAX // max(pairs.mark[pair], 1)) * pairs.mark[pair]
+    _show(i, ratio_of(wanted, of_account[4]), PARENT_USD, wanted, of_account[4], account, out)
     shares = int(of_account[3])
     if pairs.limit[pair] >= 0:
         shares = min(shares, int(limits.symbol[pairs.limit[pair], 1]))
     if qty > shares:
-        _show(i, max(qty * _SHOWN // max(shares, 1), _SHOWN) if qty < 1 << 50 else _RATIO_MAX, ORDER_QTY, qty, shares,
+        _show(i, max(qty * ONE // max(shares, 1), ONE) if qty < 1 << 50 else RATIO_MAX, ORDER_QTY, qty, shares,
               account, out)  # fmt: skip
 
 
 @compiled
-def _rank(pair: int, pairs: _Pairs, account_ids: Slots, accounts: _Accounts, lead: I64, limits: _Limits) -> None:
+def _rank(pair: int, pairs: Pairs, account_ids: Slots, accounts: _Accounts, lead: I64, limits: Limits) -> None:
     """The share of its limits that the pair's account uses; the account that uses most leads."""
     dropped = account_ids.meta[DROPPED]
     account = pairs.account[pair] - dropped
@@ -405,7 +272,7 @@ def _rank(pair: int, pairs: _Pairs, account_ids: Slots, accounts: _Accounts, lea
     of_account = limits.account[accounts.limit[account]]
     net = max(abs(accounts.long[account]), abs(accounts.short[account]))
     before = accounts.ratio[account]
-    accounts.ratio[account] = max(_ratio(accounts.gross[account], of_account[0]), _ratio(net, of_account[1]))
+    accounts.ratio[account] = max(ratio_of(accounts.gross[account], of_account[0]), ratio_of(net, of_account[1]))
     top = lead[0] - dropped
     if top < 0 or accounts.ratio[account] >= accounts.ratio[top]:
         lead[0] = account + dropped
@@ -417,18 +284,18 @@ def _rank(pair: int, pairs: _Pairs, account_ids: Slots, accounts: _Accounts, lea
 
 
 @compiled
-def _symbol(i: int, pair: int, pairs: _Pairs, account_ids: Slots, limits: _Limits, out: I64) -> None:
+def _symbol(i: int, pair: int, pairs: Pairs, account_ids: Slots, limits: Limits, out: I64) -> None:
     """The limit of the pair's symbol."""
     row = pairs.limit[pair]
     if row >= 0:
         limit = limits.symbol[row, 0]
         account = pairs.account[pair] - account_ids.meta[DROPPED]
-        _show(i, _ratio(pairs.gross[pair], limit), SYMBOL_GROSS, pairs.gross[pair], limit, account, out)
+        _show(i, ratio_of(pairs.gross[pair], limit), SYMBOL_GROSS, pairs.gross[pair], limit, account, out)
 
 
 @compiled
 def _standing(
-    i: int, lead: I64, server: I64, account_ids: Slots, accounts: _Accounts, limits: _Limits, out: I64
+    i: int, lead: I64, server: I64, account_ids: Slots, accounts: _Accounts, limits: Limits, out: I64
 ) -> None:
     """What stands whatever the event is about: the leading account and the server."""
     top = lead[0] - account_ids.meta[DROPPED]
@@ -436,8 +303,8 @@ def _standing(
         of_account = limits.account[accounts.limit[top]]
         net = max(abs(accounts.long[top]), abs(accounts.short[top]))
         gross = accounts.gross[top]
-        _show(i, _ratio(gross, of_account[0]), ACCOUNT_GROSS, gross, of_account[0], top, out)
-        _show(i, _ratio(net, of_account[1]), ACCOUNT_NET, net, of_account[1], top, out)
+        _show(i, ratio_of(gross, of_account[0]), ACCOUNT_GROSS, gross, of_account[0], top, out)
+        _show(i, ratio_of(net, of_account[1]), ACCOUNT_NET, net, of_account[1], top, out)
     net = max(abs(server[1]), abs(server[2]))
-    _show(i, _ratio(server[0], limits.server[0]), SERVER_GROSS, server[0], limits.server[0], -1, out)
-    _show(i, _ratio(net, limits.server[1]), SERVER_NET, net, limits.server[1], -1, out)
+    _show(i, ratio_of(server[0], limits.server[0]), SERVER_GROSS, server[0], limits.server[0], -1, out)
+    _show(i, ratio_of(net, limits.server[1]), SERVER_NET, net, limits.server[1], -1, out)

@@ -151,6 +151,8 @@ def _exposure(c: Cause) -> str:
             return f"sent an order for {number(e['qty'])} shares{symbol}{account}, limit {number(e['limit_qty'])}"
         case "order_usd" if "gross_usd" in e:
             return f"sent an order worth {usd(e['gross_usd'])}{symbol}{account}, limit {usd(e['limit_usd'])}"
+        case "parent_usd" if "gross_usd" in e:
+            return f"works a parent order worth {usd(e['gross_usd'])}{symbol}{account}, limit {usd(e['limit_usd'])}"
         case "account_net" | "server_net" if "gross_usd" in e:
             return f"is {usd(e['gross_usd'])} long or short{account} against a limit of {usd(e['limit_usd'])}"
     if "limit_usd" in e:

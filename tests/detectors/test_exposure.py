@@ -11,10 +11,10 @@ from detectors.checks import Heard, hear
 from detectors.config import AccountLimits, ExposureConfig, Stage1Config, SymbolLimits
 from detectors.exposure import Exposure
 from schemas.events import Kind, Side, batch_of
-from tests.detectors.faults import send
+from tests.detectors.faults import parent, send
 from tests.detectors.flows import Writer
 
-WIDE = AccountLimits(gross_usd=1e12, net_usd=1e12, order_usd=1e12, order_qty=10**12)
+WIDE = AccountLimits(gross_usd=1e12, net_usd=1e12, order_usd=1e12, order_qty=10**12, parent_usd=1e12)
 
 
 def heard(writer: Writer, **fields: Any) -> Heard:
@@ -137,3 +137,11 @@ def test_a_sale_far_above_the_market_is_worth_what_the_market_says() -> None:
     send(writer, "stub", 1_000, 9_999.0, Side.S, symbol="SYM0")
     limits = AccountLimits(gross_usd=1e9, net_usd=1e9, order_usd=100_000.0, order_qty=10**6)
     assert heard(writer, accounts={"*": limits}, symbols={}).said == []
+
+
+@pytest.mark.parametrize(("qty", "said"), [(1_000_000, ["parent_usd"]), (1_000, [])])
+def test_a_parent_that_is_far_too_large_is_a_breach_at_its_first_child(qty: int, said: list[str]) -> None:
+    writer = Writer()
+    parent(writer, "FAT", qty, symbol="SYM0")
+    send(writer, "a", 100, 20.0, symbol="SYM0", parent_id="FAT")
+    assert [s.evidence["what"] for s in heard(writer).said] == said
