@@ -36,7 +36,7 @@ class RateConfig(Struct, frozen=True, forbid_unknown_fields=True):
     dispersion_min: float = 100.0
     """Least variance-to-mean ratio assumed: real flow comes in clusters (sweeps, auctions)."""
     dispersion_strategy: float = 20.0
-    dispersion_symbol: float = 24.0
+    dispersion_symbol: float = 36.0
     quiet_s: float = 5.0
     bound_halt: float = 64.0
     """Score, in limits, beyond which this detector halts alone."""
