@@ -9,8 +9,9 @@ from streams.outbox import confirmed
 from streams.snapshot_form import Snapshot
 from streams.snapshots import SnapshotWriter, Stored
 
-SHARE_MAX: Final = 0.05
-"""Share of the event loop that taking snapshots of one engine may cost; dear ones are taken less often."""
+SHARE_MAX: Final = 0.01
+"""Share of the event loop that taking snapshots of one engine may cost; dear ones are taken less often. A worker may
+hold eight engines and the desk."""
 BYTES_PER_S_MAX: Final = 2_000_000
 """The same for what they put on the broker."""
 
@@ -21,7 +22,8 @@ class Keeper:
     Order of things: the state is taken between two steps; what was sent before is confirmed; the state is confirmed;
     then the inputs before its positions are safe to commit. A crash in between reads inputs again, never skips any.
     ``on_safe(positions, note)`` gets the positions and the note for the commit. ``kept``: positions of the snapshot
-    that the engine was restored from.
+    that the engine was restored from. ``first_s``: when the first one is due, that of ``interval_s`` if None: engines
+    that begin together should not stop the loop together ever after.
     """
 
     def __init__(
@@ -32,13 +34,14 @@ class Keeper:
         interval_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
         kept: Mapping[tuple[str, int], int] | None = None,
+        first_s: float | None = None,
     ) -> None:
         self._writer = writer
         self._on_safe = on_safe
         self._on_stored = on_stored
         self._interval_s = interval_s
         self._clock = clock
-        self._next_at = clock() + interval_s
+        self._next_at = clock() + (interval_s if first_s is None else first_s)
         self._task: asyncio.Task[None] | None = None
         self._kept: dict[tuple[str, int], int] = dict(kept or {})
 

@@ -28,7 +28,8 @@ class Settings:
     """A batch of order flow: at 1 us an event, 4096 hold the loop for some 4 ms."""
     other_limits: Limits = field(default_factory=lambda: Limits(records_max=1024))
     fetch_wait_ms_max: int = FETCH_WAIT_MS_MAX
-    snapshot_interval_s: float = 1.0
+    snapshot_interval_s: float = 3.0
+    """How much of the log is read again after a death, at the least; what is read again is a matter of milliseconds."""
     commit_interval_s: float = 1.0
     tick_ms: int = 100
     session_timeout_s: float = 6.0

@@ -24,6 +24,8 @@ from streams.snapshot_form import Snapshot
 from streams.snapshots import SnapshotWriter, engine_name
 
 logger = get_logger(__name__)
+_STAGGER = 8
+"""Over how many partitions the moments of their snapshots are spread."""
 
 
 class Stage1Engine(Protocol):
@@ -181,12 +183,13 @@ class Stage1Partitions:
         engine = self._engine(tp, start.snapshot)
         logger.info("%s-%s: from offset %s%s", *tp, start.positions[tp], " with state" if start.snapshot else "")
         outbox = Outbox(self._app, self._settings.prefix)
-        consumer = self._app.consumer
+        consumer, interval_s = self._app.consumer, self._settings.snapshot_interval_s
         keeper = Keeper(
             SnapshotWriter(outbox, tp[1], start.slot),
             consumer.mark_all_safe,
             lambda stored: self._meter.snapshot(ORDERFLOW.name, tp[1], stored),
-            self._settings.snapshot_interval_s,
+            interval_s,
             kept=start.snapshot.positions if start.snapshot else None,
+            first_s=interval_s * (1 + tp[1] % _STAGGER) / _STAGGER,
         )
         return Stage1Partition(tp, engine, start, outbox, keeper, consumer, self._meter)
