@@ -251,8 +251,11 @@ class DeskClient:
         halt = self.record(scope)
         if halt is None or halt.state not in CLOSED:
             return None
+        since = halt.epoch - (halt.state == "HALTED")  # any other transition voids a request
         asked = [
-            c for c in self.commands.values() if c.verb == "resume" and c.scope == scope and c.halt_id == halt.halt_id
+            c
+            for c in self.commands.values()
+            if (c.verb, c.scope, c.halt_id) == ("resume", scope, halt.halt_id) and c.epoch >= since and not c.emergency
         ]
         return max(asked, key=lambda c: c.ts, default=None)
 

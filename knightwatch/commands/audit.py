@@ -86,5 +86,5 @@ def _text(found: dict[str, Any]) -> str:
         return f"BROKEN: {found['problem']}{where}. Keep a copy of the topic as it is, then find who may write to it"
     start = "from the beginning" if found["from_the_beginning"] else "older ones were deleted by retention"
     named = found["head_named_by_desk"]
-    head = f"as many as the desk named in its heartbeat ({named})" if named else "no desk has named how many"
+    head = f"all {named} that the desk named in its last heartbeat are there" if named else "no desk has named how many"
     return f"intact: {found['records']} records, {start}; {head}"
