@@ -204,8 +204,8 @@ class NoveltyConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Rows learned before a row is scored (600 are one busy minute)."""
     false_alarms_per_day: float = 0.5
     """Rate of false excursions per server and 6.5-hour day for which the bound is set."""
-    run_rows: int = 10
-    """Rows in a row beyond the bound that open a breach."""
+    run_rows: int = 20
+    """Rows in a row beyond the bound that open a breach; a row sees a whole second, so that up to 10 are one odd second."""
     quiet_s: float = 5.0
 
 
