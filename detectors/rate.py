@@ -113,16 +113,15 @@ class Rate:
         i, scores, series = finding.index, self._scores, self.series
         finding.value = int(scores.value[i])
         row = int(scores.row[i])
-        origin = series.origin(context.flow, context.totals, row, int(scores.began[i])) if row >= 0 else None
-        if finding.edge == "open":
-            assert origin is not None, "a breach opens at an order"
+        origin = series.origin(context.flow, context.totals, row, int(scores.began[i]))
+        if finding.edge == "open":  # at an order, or after a silence through which it stayed beyond the limit
             self.row, self.first, self.began = row, origin.first, origin.t
             self.base = np.array([origin.profit, origin.traded], np.int64)
         assert self.first is not None
         finding.first, finding.began = self.first, self.began
         finding.since = np.zeros(len(COLUMNS), np.int64)
         finding.since[[PROFIT, TRADED]] = context.totals[i + 1, [PROFIT, TRADED]] - self.base
-        if origin is None:
+        if finding.edge == "close":
             return _who(*series.name(self.row))
         span = max(int(context.flow.t[i]) - origin.t, 1)
         return self._evidence(row, int(scores.orders[i]), span)

@@ -179,8 +179,11 @@ def _score(t: I64, ask: Bools, named: Named, state: I64, leader: I64, bank: Bank
     for i in range(len(t)):
         row, best = leader[0], _height(state, leader[0], t[i], bank.ratios)
         if not ask[i]:
-            out.value[i] = max(best, _height(state, 0, t[i], bank.ratios))
-            out.row[i] = -1
+            own = _height(state, 0, t[i], bank.ratios)
+            if own >= best:
+                best, row = own, np.int64(0)
+            out.value[i], out.row[i] = best, row
+            out.began[i], out.orders[i] = state[row, BEGAN], state[row, COUNT]
             continue
         mine = _hit(state, 0, t[i], i, bank.gains[0], bank.ratios)
         top, held = np.int64(0), best
