@@ -26,6 +26,9 @@ TAIL_OUTPUTS_MAX: Final = 64
 of the 10 s between two such records, and some."""
 TRIAL_OUTPUTS: Final = 200
 """Outputs over which the possible places of taking over are tried."""
+MISSING_MS_MAX: Final = 2_000
+"""A recording may end between inputs and their outputs: what follows from inputs so near its end may be missing. A desk
+further behind is silent to the gates (``gate.fail_closed_after_ms``), so it does not get further behind unseen."""
 
 
 class _Head(Struct):
@@ -50,8 +53,10 @@ class _Written:
 class _Checker:
     """Compares outputs one by one. ``difference`` is set at the first that is not as written."""
 
-    def __init__(self, log: DeskLog, written: _Written, parts: dict[str, Part]) -> None:
+    def __init__(self, log: DeskLog, written: _Written, parts: dict[str, Part], near_end_ms: int | None) -> None:
+        """near_end_ms: outputs of inputs appended from then on may be missing at the end; None: none may."""
         self._log = log
+        self._near_end_ms = near_end_ms
         self._written = written
         self._parts = parts
         self.matched = 0
@@ -74,9 +79,15 @@ class _Checker:
                 continue
             live = written[at] if at < len(written) else None
             kept = self._log.at(cause) if cause else None
+            if live is None and kept is not None and self._may_lack(kept):
+                self._parts[topic].missing += 1
+                continue
             self.difference = _difference(topic, live, output.record, cause, kept)
             return False
         return True
+
+    def _may_lack(self, cause: Kept) -> bool:
+        return self._near_end_ms is not None and cause.timestamp_ms >= self._near_end_ms
 
 
 def desk_parity(log: RecordedLog, desk_log: DeskLog, config: DeskConfig) -> tuple[list[Part], list[str]]:
@@ -91,6 +102,8 @@ class _DeskParity:
         halts = [Kept(r.offset, r.timestamp_ms, r.key, r.value) for r in log.records(HALTS.name) if r.value is not None]
         self._written, self._direct = _by_generation(halts, desk_log.audit)
         self._halts = halts
+        ends = (kept[-1].timestamp_ms for kept in (*desk_log.inputs.values(), desk_log.audit, halts) if kept)
+        self._near_end_ms = max(ends, default=0) - MISSING_MS_MAX
         self._notes: list[str] = []
         self._parts: list[Part] = []
 
@@ -116,12 +129,17 @@ class _DeskParity:
         best = max(states, key=lambda state: self._trial(generation, written, state))
         parts = {topic: Part(f"{topic} of desk generation {generation}") for topic in (HALTS.name, AUDIT.name)}
         self._parts += parts.values()
-        checker = _Checker(self._log, written, parts)
+        checker = _Checker(self._log, written, parts, self._near_end_ms if following is None else None)
         beats = self._written[following].first_beat if following is not None else -1
         walk = _Walk(self._log, checker, beats)
         desk = self._desk(generation, best)
         if walk.begin(desk, self._adopted(desk, generation)) and walk.go(desk, self._log.order_of(generation), True):
             self._unwritten(walk, desk, following)
+        if missing := sum(part.missing for part in parts.values()):
+            self._notes.append(
+                f"the recording ends before {missing} outputs of the desk's last inputs: what the replay writes there "
+                "has nothing to be compared with"
+            )
         left = checker.left()
         for topic, count in left.items():
             parts[topic].tail = count
@@ -146,7 +164,7 @@ class _DeskParity:
     def _trial(self, generation: int, written: _Written, state: bytes | None) -> int:
         """How many outputs come out as written from a state."""
         parts = {topic: Part("") for topic in (HALTS.name, AUDIT.name)}
-        checker = _Checker(self._log, written, parts)
+        checker = _Checker(self._log, written, parts, None)
         walk = _Walk(self._log, checker, -1)
         desk = self._desk(generation, state)
         if walk.begin(desk, self._adopted(desk, generation)):

@@ -30,6 +30,8 @@ class Part:
     """Records said again after a crash, the same bytes."""
     tail: int = 0
     """Records at the end that one side does not have yet (or whose order of inputs was not written down yet)."""
+    missing: int = 0
+    """Outputs of the last recorded inputs that the recording ends before: made by the replay alone."""
     difference: Difference | None = None
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from detectors.bank import Stage1
 from halts.desk import Desk
+from replay import parity_desk
 from replay.engines import live_engines
 from replay.parity import compare
 from replay.parity_report import Parity
@@ -128,6 +129,36 @@ def test_a_changed_halt_is_found_with_the_input_that_caused_it(day: Day, tmp_pat
     assert difference.replay["text"] != "all is well"
     assert difference.event is not None
     assert difference.event["type"] in ("breach", "tick", "row")
+
+
+def last_beat_cut(day: Day, beats: int) -> int:
+    """Cut the recording of ``halts`` before its last beats; how many records are gone."""
+    at = [i for i, (key, _) in enumerate(day.halts) if key == "_heartbeat"][-beats]
+    gone = len(day.halts) - at
+    del day.halts[at:]
+    return gone
+
+
+def test_a_recording_that_ends_between_inputs_and_outputs(day: Day, tmp_path: Path) -> None:
+    """The replay writes what the recording was stopped before: that is said, and no difference."""
+    gone = last_beat_cut(day, 2)
+    found = parity(day.write(tmp_path))
+    assert found.equal, found
+    assert sum(part.missing for part in found.parts) == gone
+    assert [note for note in found.notes if f"ends before {gone} outputs" in note]
+
+
+def test_outputs_missing_long_before_the_end_are_found(
+    day: Day, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same cut, with inputs that go on for longer than a desk may be behind (here: 10 ms, a record each)."""
+    monkeypatch.setattr(parity_desk, "MISSING_MS_MAX", 10)
+    last_beat_cut(day, 12)
+    found = parity(day.write(tmp_path))
+    assert not found.equal
+    difference = next(part.difference for part in found.parts if part.difference)
+    assert difference.live is None
+    assert "did not write" in difference.text
 
 
 @pytest.mark.parametrize("harm", ["drop", "add"])
