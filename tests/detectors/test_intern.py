@@ -87,6 +87,8 @@ def test_equal_tags_in_the_same_cell_of_different_ids_are_told_apart() -> None:
     rows, new = table.resolve(keys, np.ones(60, bool))
     assert rows.tolist() == [i % 20 for i in range(60)]
     assert new.tolist() == [i < 20 for i in range(60)]
-    assert len(set((table.slots.table[table.slots.table != 0] >> np.uint64(32)).tolist())) == 1, "the tags must be equal"
+    assert len(set((table.slots.table[table.slots.table != 0] >> np.uint64(32)).tolist())) == 1, (
+        "the tags must be equal"
+    )
     rows, new = table.resolve(keys[:20], np.zeros(20, bool))
     assert rows.tolist() == list(range(20))
