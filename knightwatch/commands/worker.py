@@ -37,6 +37,7 @@ def worker(
     import asyncio
     import signal
 
+    from detectors.warm import warm
     from knightwatch import private_key
     from knightwatch.approved import must_be_approved
     from streams import worker as runner
@@ -52,6 +53,7 @@ def worker(
     factory = desk_factory(loaded.desk, key, loaded.gate.desk_keys)
 
     def prepare(settings: Settings) -> None:
+        warm()  # before the first event, not in mid-session: loading takes a second, compiling anew most of a minute
         create_topics(settings.config.kafka, kafka=settings.kafka)
         standing = read_halts(settings.bootstrap, settings.prefix, factory.trust, **settings.kafka)
         must_be_approved(settings.config, asyncio.run(standing))
