@@ -106,7 +106,7 @@ def test_documents_health_and_headers(firm: Firm, new_page: Callable[..., str]) 
     assert wait_until(lambda: json.loads(get(f"{url}/healthz")[1])["halted"] == 1, 15)
     health = json.loads(get(f"{url}/healthz")[1])
     assert health["ok"]
-    assert health["desk_alive"]
+    assert wait_until(lambda: json.loads(get(f"{url}/healthz")[1])["desk_alive"], 10)
 
     code, page, headers = get(f"{url}/evidence/server:R3")
     assert code == 200
