@@ -28,6 +28,9 @@ from schemas.events import Side
 from schemas.scopes import FIRM
 from schemas.units import PRICE9, S_NS
 
+OPEN_END_S: Final = 900.0
+"""Seconds for which the parents of a flood without an end have room."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
@@ -92,7 +95,7 @@ class Burst:
 
     def _begin(self, ts: int) -> None:
         pattern, qty = self._pattern, self._pattern.parent_qty
-        enough = max(int(self._rate * max(pattern.seconds, 3_600) * 6) * pattern.qty, 1)
+        enough = self._enough()
         self._rows = own_parents(
             self._world, ts, self._server, self._sym, self._side, qty or enough, strat=self._strat, acct=self._acct
         )
@@ -100,6 +103,14 @@ class Burst:
             self._sells = own_parents(
                 self._world, ts, self._server, self._sym, Side.S, qty or enough, strat=self._strat, acct=self._acct
             )
+
+    def _enough(self) -> int:
+        """Shares a parent needs for the flood to fit into it, and half as many again; more would give the flood away
+        before its first order. What is cancelled unfilled frees its shares."""
+        pattern = self._pattern
+        orders = self._rate * (pattern.seconds or OPEN_END_S) * (5.0 if pattern.waits_for_open else 1.0)
+        lying = self._rate * min(pattern.life_s, pattern.seconds or OPEN_END_S) * (1.0 - pattern.marketable)
+        return max(int(1.5 * (orders * pattern.marketable + lying) / pattern.symbols), 50) * pattern.qty
 
     def block(self, start_ns: int, end_ns: int) -> None:
         """The flood of one block."""

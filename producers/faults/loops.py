@@ -27,6 +27,7 @@ SELF_PARENT: Final = 75_000
 LOOP_START_PER_S: Final = 5.0
 LOOP_GROWTH: Final = 1.2
 LOOP_MAX_PER_S: Final = 200.0
+LOOP_PARENT: Final = 5_000
 REENTRY_SLOTS: Final = 40
 REENTRY_LIFE_MS: Final = (300, 700)
 LIMIT_UP: Final = 1.095
@@ -95,27 +96,25 @@ class TwoStrategyLoop:
         world = self._world
         if end_ns <= self._onset:
             return
-        if not self._rows:
-            for server, strat, side in zip(self._servers, self._strats, (Side.B, Side.S), strict=True):
-                rows = own_parents(
-                    world,
-                    max(start_ns, self._onset),
-                    server,
-                    self._sym,
-                    side,
-                    5_000_000,
-                    strat=strat,
-                    acct=server % RETAIL,
-                )
-                self._rows.append(int(rows[0]))
         since_s = max(0, start_ns - self._onset) / S_NS
         rate = min(LOOP_START_PER_S * LOOP_GROWTH ** min(since_s, 60.0), LOOP_MAX_PER_S)
         ts = times(self._rng, max(start_ns, self._onset) + MS_NS, end_ns, rate)
+        if not self._rows or world.parents.committed[self._rows].max() + 10 * len(ts) > LOOP_PARENT:
+            self._rows = self._parents(max(start_ns, self._onset))
         for row, delay in zip(self._rows, (0, 3 * MS_NS), strict=True):
             at = np.minimum(ts + delay, end_ns - 1)
             rows = np.full(len(ts), row)
             buy = world.parents.side[rows] == Side.B
             world.send(children(world, rows, at, 10, touch(world, world.parents.sym[rows], buy)))
+
+    def _parents(self, ts: int) -> list[int]:
+        """One for each side: a strategy asks for a few thousand shares at a time."""
+        found: list[int] = []
+        for server, strat, side in zip(self._servers, self._strats, (Side.B, Side.S), strict=True):
+            acct = server % RETAIL
+            rows = own_parents(self._world, ts, server, self._sym, side, LOOP_PARENT, strat=strat, acct=acct)
+            found.append(int(rows[0]))
+        return found
 
 
 class ReentryAfterCancel:

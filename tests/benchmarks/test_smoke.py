@@ -19,6 +19,10 @@ SMOKE = {
         ("--events", "20000", "--rounds", "1"),
         {"ns_per_event_by_part", "ns_per_event_by_length", "growth"},
     ),
+    "quality": (
+        ("--seeds", "1", "--scenarios", "one-lot-burst", "calm", "--minutes", "0.2", "--processes", "1"),
+        {"incidents", "benign", "router_days", "false_halts"},
+    ),
 }
 ON_KAFKA = {
     "publish": (("--events", "4000", "--runs", "1", "--low-n", "20"), {"events_per_s", "by_call", "low_rate_ms"}),
