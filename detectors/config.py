@@ -73,7 +73,8 @@ class RepetitionConfig(Struct, frozen=True, forbid_unknown_fields=True):
     same_price_per_s: float = 1.0
     reentry_limit: float = 20.0
     """Orders sent again within ``reentry_ms`` of the router's own cancel."""
-    reentry_per_s: float = 1.0
+    reentry_per_s: float = 5.0
+    """A market maker that keeps a quote up does this four times a second."""
     reentry_ms: float = 50.0
     turn_limit: float = 30.0
     """Orders that undo an own fill within ``turn_ms``."""
