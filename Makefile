@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module. Install the system package python3-venv (Debian, Ubuntu), then run make again."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing packages into $(VENV) (a minute the first time) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench,browser,desk,embedded,replay,sim,test]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench,browser,desk,embedded,fix,replay,sim,test]'
 	@echo "compiling the detectors' loops (up to a minute, once) ..."
 	@$(BIN)/python -m detectors.warm
 	@touch $(STAMP)
