@@ -32,7 +32,7 @@ check: $(STAMP) ## Lint, types, layers
 	$(BIN)/lint-imports --no-cache
 
 test: $(STAMP) ## Run all tests, on a real Kafka
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 demo: $(STAMP) ## A runaway and its halt, live: real Kafka, worker, eight routers (SCENARIO=calm for an ordinary minute)
 	@$(BIN)/knightwatch demo --scenario $(SCENARIO)
