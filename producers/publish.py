@@ -190,14 +190,18 @@ class Publisher:
             raise KafkaTimeoutError(f"{len(self._backlog)} values are still unsent; is the broker there?")
 
     def close(self) -> None:
-        """Send what can be sent within a second, and stop."""
+        """Send what can be sent within a second, and stop. What a broker that is away did not take is lost, and said."""
         self._send_all()
         with self._changed:
             self._closed = True
             self._changed.notify()
         if self._timer is not None:
             self._timer.join(1.0)
-        self._producer.close(timeout=1.0)
+        try:
+            self._producer.close(timeout=1.0)
+        except KafkaTimeoutError:  # kafka-python then leaves its thread behind, sending on
+            log.warning("closed before the broker had taken everything; what it had not is lost")
+            self._producer._sender.force_close()
 
     def _send_all(self) -> None:
         with self._changed:

@@ -108,3 +108,17 @@ def test_what_waits_and_what_is_lost_is_known_by_server(kafka: str, topic_prefix
 
 def refuses(*_: object, **__: object) -> object:
     raise KafkaTimeoutError("buffers are full")
+
+
+def test_closed_while_the_broker_takes_nothing(kafka: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot be delivered within the second is given up: no error for the router, no thread that sends on."""
+    create_topics(KafkaConfig(bootstrap=kafka, prefix=topic_prefix))
+    publisher = Publisher(kafka, prefix=topic_prefix)
+
+    def away(timeout: float | None = None) -> None:
+        raise KafkaTimeoutError("Timeout waiting for future")
+
+    monkeypatch.setattr(publisher._producer, "flush", away)
+    publisher.close()
+    publisher._producer._sender.join(10.0)
+    assert not publisher._producer._sender.is_alive()
