@@ -19,28 +19,11 @@ settings.register_profile("knightwatch", deadline=None, derandomize=True)
 settings.load_profile("knightwatch")
 
 
-PROCESSES = (
-    "integration",
-    "integration_gate",
-    "integration_security",
-    "knightwatch",
-    "web",
-    "benchmarks",
-    "dashboards",
-)
-"""Folders whose tests start brokers, workers, browsers or servers of their own."""
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under ``pytest -n 2 --dist loadgroup`` whatever waits for other processes stays on one of the two, one after the
-    other and on one broker; the pure tests run beside it."""
     for item in items:
-        kafka = "kafka" in getattr(item, "fixturenames", ())
-        if kafka:
+        if "kafka" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.kafka)
-        if kafka or item.path.parent.name in PROCESSES:
-            item.add_marker(pytest.mark.xdist_group("processes"))
 
 
 @pytest.fixture(scope="session")
