@@ -48,7 +48,6 @@ KINDS: Final = {
     "after_halt_flow": "flow after halt", "adopted": "taken over", "overtaken": "overtaken",
 }  # fmt: skip
 LOUD: Final = ("refused", "break_glass", "no_ack", "after_halt_flow", "overtaken")
-DIGEST_SHOWN: Final = 12
 
 
 def page(pack: Pack) -> str:

@@ -23,7 +23,6 @@ from schemas.topics import topic_name
 from streams.admin import TOPICS, Difference, Options, TopicsError, connect, refusal
 
 ANY_HOST: Final = "*"
-ANYBODY: Final = "User:*"
 CHANGING: Final = ("Write", "Delete", "Alter", "AlterConfigs", "All")
 """Operations that change something. More of them than the table has are always shown; more reading is the firm's."""
 _NAMES: Final = {

@@ -95,7 +95,6 @@ class _Session:
         self._found, self._findings, self._options = found, findings, options
         self._lives, self._book = Lives(routing), Book()
         self._opening: set[str] = set()
-        self._fills = 0
 
     def read(self) -> Iterator[tuple[Where, list[Event]]]:
         first, last = self._found[0].ms, self._found[-1].ms
@@ -138,7 +137,6 @@ class _Session:
         if traded < 0:
             raise BadLine("out_of_range", row.volume, f"no more volume than before ({life.leaves} lots)")
         if traded:
-            self._fills += 1
             yield from self._lives.traded(life, ts, traded, px, f"X{row.where.line}", **scaled)
         if row.rank == 2:
             self._book.remove(row.order)
