@@ -6,10 +6,10 @@ import numpy as np
 
 from detectors.arrays import I64, U64, where
 from detectors.config import Stage1Config
-from detectors.jit import compiled
 from detectors.server import Placed, ServerEngine
 from detectors.snapshot import dump, from_bytes, load, to_bytes
 from schemas.events import EVENT, Batch, as_words, word_of
+from schemas.jit import compiled
 from schemas.records import Breach, FeatureRow
 
 _CHUNK = 8_192

@@ -18,9 +18,9 @@ import numpy as np
 from detectors.arrays import I64, U8, U64, Bools
 from detectors.flow import Flow
 from detectors.intern import DROPPED, IdTable, Slots, enter, lookup
-from detectors.jit import Int, compiled
 from detectors.kinds import ASKS, BY_ORIG, CANCEL, FILL, GONE, ORDER, PARENT, PARENT_DONE, REJECTED, REPLACE
 from schemas.events import word_of
+from schemas.jit import Int, compiled
 
 _STATE = {"state": "8i8"}
 LIVE, PENDING, DEAD = 0, 1, 2

@@ -9,8 +9,8 @@ as the stamps do, so that a wrong clock can neither freeze nor race the detector
 import numpy as np
 
 from detectors.arrays import I64, U64, Bools
-from detectors.jit import Int, compiled
 from schemas.events import word_of
+from schemas.jit import Int, compiled
 
 Oddity = tuple[int, str, int]
 """Index of an event, the counter it raises, by how much."""

@@ -10,7 +10,7 @@ from detectors.config import CrossingConfig
 from detectors.cusum import CusumBank, Steps
 from detectors.detector import Context
 from detectors.excursion import Excursion, Finding
-from detectors.jit import compiled
+from schemas.jit import compiled
 from schemas.records import Family
 from schemas.units import S_NS, USD6, usd
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from detectors.arrays import I64
 from detectors.flow import Flow
-from detectors.jit import compiled
 from detectors.totals import COLUMNS, INDEX, PROFIT, TRADED
+from schemas.jit import compiled
 from schemas.records import FirstEvent, Money
 from schemas.units import S_NS, usd
 

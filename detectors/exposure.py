@@ -9,11 +9,11 @@ from detectors.config import ExposureConfig
 from detectors.detector import Context
 from detectors.excursion import Excursion, Finding
 from detectors.intern import DROPPED, USED, IdTable, Slots, enter
-from detectors.jit import compiled
 from detectors.kinds import ASKS, DEAD, FILL
 from detectors.limits import ONE, RATIO_MAX, USD6_MAX, Limits, find, limits_of, ratio_of
 from detectors.working import LEAVES, NUMBER, PAIR, PAIR_OF, SIGN, Pairs, Working, change_of, work
 from schemas.events import word_of
+from schemas.jit import compiled
 from schemas.records import Family
 from schemas.units import PRICE9_PER_USD6, S_NS, usd
 

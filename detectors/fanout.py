@@ -6,8 +6,8 @@ from detectors.arrays import I64, Bools
 from detectors.config import FanOutConfig
 from detectors.detector import Context
 from detectors.excursion import Excursion, Finding
-from detectors.jit import compiled
 from detectors.keyed import SHOWN, KeyedCusums, Shown, Walks, Where, findings, hit, lead_value, number_key, show
+from schemas.jit import compiled
 from schemas.records import Family
 from schemas.units import S_NS
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from detectors.arrays import I64, U8, U64
 from detectors.intern import words
-from detectors.jit import compiled
 from schemas.events import Batch, Side, word_of
+from schemas.jit import compiled
 from schemas.records import FirstEvent, Source
 
 _QTY, _PX, _BID, _ASK = (word_of(name) for name in ("qty", "px", "bid", "ask"))

@@ -19,8 +19,8 @@ import numpy as np
 from detectors.arrays import I64, U64, where
 from detectors.excursion import Excursion, Finding
 from detectors.flow import Flow
-from detectors.jit import compiled
 from schemas.events import word_of
+from schemas.jit import compiled
 from schemas.records import FirstEvent
 from schemas.units import S_NS
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from detectors.arrays import I64, U64
 from detectors.config import AccountLimits, ExposureConfig, SymbolLimits
-from detectors.jit import compiled
+from schemas.jit import compiled
 from schemas.units import USD6
 
 ONE: Final = 1 << 10

@@ -9,10 +9,10 @@ from detectors.arrays import I64, U8, U64, Bools
 from detectors.config import MalformedConfig
 from detectors.detector import Context
 from detectors.excursion import Excursion, Finding
-from detectors.jit import compiled
 from detectors.keyed import ONE, SHOWN, KeyedCusums, Shown, Walks, Where, findings, hit, lead_value, mix, show
 from detectors.kinds import ASKS, CANCEL, REJECTED, REPLACE
 from schemas.events import Kind, Phase, word_of
+from schemas.jit import compiled
 from schemas.records import Family
 from schemas.units import PRICE9, S_NS
 

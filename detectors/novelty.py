@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from detectors.arrays import I64
 from detectors.config import NoveltyConfig
 from detectors.features import FRAME_NS, NAMES
-from detectors.jit import compiled
 from detectors.surprise import Floats, Surprise
+from schemas.jit import compiled
 from schemas.records import Family
 from schemas.units import S_NS
 

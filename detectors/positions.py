@@ -14,9 +14,9 @@ import numpy as np
 from detectors.arrays import I64, U8, U64, Bools
 from detectors.flow import Flow
 from detectors.intern import IdTable, Slots, enter
-from detectors.jit import compiled
 from detectors.kinds import FILL
 from schemas.events import word_of
+from schemas.jit import compiled
 from schemas.units import PRICE9_PER_USD6
 
 _COLUMNS = {"position": "i8", "mark": "i8", "bought": "i8", "sold": "i8", "frame": "i8"}

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from detectors.arrays import I64, U64, Bools
 from detectors.flow import Flow
 from detectors.intern import DROPPED, IdTable, Slots, enter
-from detectors.jit import compiled
 from detectors.totals import PROFIT, TRADED
 from schemas.events import word_of
+from schemas.jit import compiled
 from schemas.records import FirstEvent
 from schemas.units import S_NS
 

@@ -8,10 +8,10 @@ from detectors.arrays import I64, U8, U64, Bools
 from detectors.config import RepetitionConfig
 from detectors.detector import Context
 from detectors.excursion import Excursion, Finding
-from detectors.jit import compiled
 from detectors.keyed import SHOWN, KeyedCusums, Shown, Walks, Where, findings, hit, lead_value, mix, show
 from detectors.kinds import CANCEL, FILL, ORDER
 from schemas.events import FLAG_POSS_DUP, word_of
+from schemas.jit import compiled
 from schemas.records import Family
 from schemas.units import MS_NS, S_NS
 

@@ -16,12 +16,12 @@ from detectors.excursion import Excursion, Finding
 from detectors.features import FRAME_NS, NAMES
 from detectors.flow import Flow, columns
 from detectors.intern import IdTable, Slots, enter
-from detectors.jit import compiled
 from detectors.kinds import FILL
 from detectors.novelty import Novelty
 from detectors.positions import Positions
 from detectors.totals import COLUMNS, GROSS, PROFIT, SCALE, Totals
 from schemas.events import EVENT, Batch, as_words, word_of
+from schemas.jit import compiled
 from schemas.records import Breach, FeatureRow, Money
 from schemas.scopes import scope
 from schemas.units import MIN_NS, MS_NS, S_NS, USD6

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from river import covariance, stats
 
-from detectors.jit import compiled
+from schemas.jit import compiled
 
 Floats = NDArray[np.float64]
 _INVERT_EVERY = 10

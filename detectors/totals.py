@@ -7,10 +7,10 @@ import numpy as np
 from detectors.arrays import I64, U8, Bools
 from detectors.features import NAMES
 from detectors.flow import Flow
-from detectors.jit import compiled
 from detectors.kinds import ASKS
 from detectors.positions import SymbolFlow
 from schemas.events import Kind
+from schemas.jit import compiled
 
 COLUMNS: Final = (*NAMES, "profit_usd", "gross_usd", "matched_usd")
 """Feature names first, then profit, gross position and matched aggressive notional. Dollars are micro-dollars here."""

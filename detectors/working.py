@@ -6,8 +6,8 @@ import numpy as np
 
 from detectors.arrays import I64, where
 from detectors.intern import DROPPED, Slots
-from detectors.jit import compiled
 from detectors.kinds import DEAD, FILL, REJECTED
+from schemas.jit import compiled
 
 PAIR = {"position": "i8", "buys": "i8", "sells": "i8", "mark": "i8", "gross": "i8", "long": "i8", "short": "i8",
          "account": "i8", "limit": "i8"}  # fmt: skip

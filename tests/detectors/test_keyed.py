@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.jit import compiled
 from detectors.keyed import ONE, VALUE, KeyedCusums, Shown, Walks, Where, hit, lead_value, number_key, show
 from schemas.events import empty_events
+from schemas.jit import compiled
 from schemas.units import MS_NS
 
 
