@@ -8,7 +8,7 @@ from detectors.arrays import I64, U64, where
 from detectors.config import Stage1Config
 from detectors.server import Placed, ServerEngine
 from detectors.snapshot import dump, from_bytes, load, to_bytes
-from schemas.events import EVENT, Batch, as_words, word_of
+from schemas.events import Batch, as_words, word_of
 from schemas.jit import compiled
 from schemas.records import Breach, FeatureRow
 
@@ -42,16 +42,14 @@ class Stage1:
         return out
 
     def _chunk(self, batch: Batch) -> list[Placed]:
-        words = as_words(batch.events)
         owner = np.empty(len(batch), np.int64)
-        servers = _owners(words, owner)
+        servers = _owners(as_words(batch.events), owner)
         if servers == 1:
             return self._server(batch, np.arange(len(batch)))
         placed: list[Placed] = []
         for k in range(servers):
             at = where(owner == k)
-            events = words.take(at, axis=0).view(EVENT).reshape(len(at))
-            placed += self._server(Batch(batch.topic, batch.partition, events, batch.offsets[at], batch.items[at]), at)
+            placed += self._server(batch.pick(at), at)
         placed.sort(key=lambda p: p[:2])
         return placed
 

@@ -10,7 +10,6 @@ rejected the order stands as before. A fill beyond a child's leaves, on a dead c
 those shares were really traded.
 """
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -38,8 +37,7 @@ _QTY, _COMMITTED, _KNOWN, _DONE, _DONE_AT = 0, 1, 2, 3, 4
 """Places in a parent's state: quantity, commitment, accepted (0, 1), done (0, 1) and since when (stream time, ns)."""
 
 
-@dataclass(slots=True)
-class ChildFlow:
+class ChildFlow(NamedTuple):
     """(n,) arrays in log order; rows are -1 where not known."""
 
     order: I64
@@ -57,20 +55,6 @@ class ChildFlow:
     """The parent was accepted before this event."""
     done_for_ns: I64
     """Time since the parent was done, -1 where it is not done."""
-
-
-class _Out(NamedTuple):
-    """The arrays of a ``ChildFlow``, for the loop to write."""
-
-    order: I64
-    parent: I64
-    new: Bools
-    emission: Bools
-    delta: I64
-    committed: I64
-    parent_qty: I64
-    known: Bools
-    done_for_ns: I64
 
 
 class Children:
@@ -92,16 +76,16 @@ class Children:
         numbers = np.zeros((3, n), np.int64)
         rows = np.full((3, n), -1, np.int64)
         flags = np.zeros((3, n), np.bool_)
-        out = _Out(rows[0], rows[1], flags[0], flags[1], numbers[0], numbers[1], numbers[2], flags[2], rows[2])
+        out = ChildFlow(rows[0], rows[1], flags[0], flags[1], numbers[0], numbers[1], numbers[2], flags[2], rows[2])
         order_states, parent_states = self.orders.cols["state"], self.parents.cols["state"]
         _pass(flow.words, flow.kind, flow.qty, flow.t, orders, order_states, parents, parent_states, out)
-        return ChildFlow(*out)
+        return out
 
 
 @compiled
 def _pass(
     words: U64, kinds: U8, qtys: I64, t: I64, orders: Slots, order_states: I64, parents: Slots, parent_states: I64,
-    out: _Out,
+    out: ChildFlow,
 ) -> None:  # fmt: skip
     for i in range(len(kinds)):
         kind, qty = kinds[i], qtys[i]

@@ -6,7 +6,6 @@ large cancelling terms. Marks are whole micro-dollars, so that sums are exact in
 marked at their own price until a quote comes.
 """
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -36,8 +35,7 @@ class _Columns(NamedTuple):
     frame: I64
 
 
-@dataclass(slots=True)
-class SymbolFlow:
+class SymbolFlow(NamedTuple):
     """(n,) arrays in log order. Money in micro-dollars; each is the change that the event makes."""
 
     row: I64
@@ -58,20 +56,6 @@ class SymbolFlow:
     """Change of the sum of absolute positions at mark."""
 
 
-class _Out(NamedTuple):
-    """The arrays of a ``SymbolFlow``, for the loop to write."""
-
-    row: I64
-    fill: Bools
-    aggressive: Bools
-    burn: I64
-    notional: I64
-    matched: I64
-    first_in_frame: Bools
-    profit: I64
-    gross: I64
-
-
 class Positions:
     """State by symbol: position, mark, aggressive shares bought and sold, last frame touched."""
 
@@ -84,7 +68,7 @@ class Positions:
         n = len(flow)
         symbols = self.symbols.reserve(n)
         flags, money = np.zeros((3, n), np.bool_), np.zeros((5, n), np.int64)
-        out = _Out(
+        out = SymbolFlow(
             np.full(n, -1, np.int64), flags[0], flags[1], money[0], money[1], money[2], flags[2], money[3], money[4]
         )
         prices = flow.px, flow.bid, flow.ask
@@ -92,13 +76,13 @@ class Positions:
             flow.words, flow.kind, flow.qty, flow.sign, prices, flow.t // self.frame_ns,
             symbols, _Columns(**self.symbols.cols), out,
         )  # fmt: skip
-        return SymbolFlow(*out)
+        return out
 
 
 @compiled
 def _pass(
     words: U64, kinds: U8, qtys: I64, signs: I64, prices: tuple[I64, I64, I64], frames: I64,
-    symbols: Slots, cols: _Columns, out: _Out,
+    symbols: Slots, cols: _Columns, out: SymbolFlow,
 ) -> None:  # fmt: skip
     name = np.empty((1, 2), np.uint64)
     for i in range(len(kinds)):

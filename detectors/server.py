@@ -20,7 +20,7 @@ from detectors.kinds import FILL
 from detectors.novelty import Novelty
 from detectors.positions import Positions
 from detectors.totals import COLUMNS, GROSS, PROFIT, SCALE, Totals
-from schemas.events import EVENT, Batch, as_words, word_of
+from schemas.events import Batch, as_words, word_of
 from schemas.jit import compiled
 from schemas.records import Breach, FeatureRow, Money
 from schemas.scopes import scope
@@ -251,9 +251,8 @@ class ServerEngine:
 def _keep(batch: Batch, places: I64, mask: Bools) -> tuple[Batch, I64, U64]:
     """The events of a mask: batch, places, words."""
     at = where(mask)
-    words = as_words(batch.events).take(at, axis=0)
-    events = words.view(EVENT).reshape(len(at))
-    return Batch(batch.topic, batch.partition, events, batch.offsets[at], batch.items[at]), places[at], words
+    kept = batch.pick(at)
+    return kept, places[at], as_words(kept.events)
 
 
 @compiled

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from detectors.arrays import I64, U8, Bools
+from detectors.arrays import I64, U8
 from detectors.features import NAMES
 from detectors.flow import Flow
 from detectors.kinds import ASKS
@@ -47,19 +47,13 @@ class Totals:
         """(n + 1, k) totals before the first event and after each; row i is 'before event i', row i + 1 'after'."""
         out = np.empty((len(flow) + 1, len(COLUMNS)), np.int64)
         out[0] = self.sum
-        flags = symbols.fill, symbols.aggressive, symbols.first_in_frame
-        money = symbols.notional, symbols.burn, symbols.profit, symbols.gross, symbols.matched
-        _pass(flow.kind, flow.qty, flow.sign, flags, money, out)
+        _pass(flow.kind, flow.qty, flow.sign, symbols, out)
         self.sum = out[-1].copy()
         return out
 
 
 @compiled
-def _pass(
-    kinds: U8, qtys: I64, signs: I64, flags: tuple[Bools, Bools, Bools], money: tuple[I64, I64, I64, I64, I64], out: I64
-) -> None:
-    fills, hits, firsts = flags
-    notional, burn, profit, gross, matched = money
+def _pass(kinds: U8, qtys: I64, signs: I64, symbols: SymbolFlow, out: I64) -> None:
     for i in range(len(kinds)):
         row = out[i + 1]
         row[:] = out[i]
@@ -69,16 +63,16 @@ def _pass(
             row[column] += 1
         if ASKS[kind]:
             row[_ORDER_QTY] += qtys[i]
-        row[_SYMBOLS] += firsts[i]
-        row[PROFIT] += profit[i]
-        row[GROSS] += gross[i]
-        if not fills[i]:
+        row[_SYMBOLS] += symbols.first_in_frame[i]
+        row[PROFIT] += symbols.profit[i]
+        row[GROSS] += symbols.gross[i]
+        if not symbols.fill[i]:
             continue
         row[_FILL_QTY] += qtys[i]
-        row[TRADED] += notional[i]
-        row[_NET] += notional[i] * signs[i]
-        if hits[i]:
+        row[TRADED] += symbols.notional[i]
+        row[_NET] += symbols.notional[i] * signs[i]
+        if symbols.aggressive[i]:
             row[_BUYS if signs[i] > 0 else _SELLS] += 1
-            row[_AGGRESSIVE] += notional[i]
-            row[_BURN] += burn[i]
-            row[_MATCHED] += matched[i]
+            row[_AGGRESSIVE] += symbols.notional[i]
+            row[_BURN] += symbols.burn[i]
+            row[_MATCHED] += symbols.matched[i]

@@ -79,6 +79,10 @@ class Batch:
         """A shorter batch of the same partition (used by the cutting laws)."""
         return Batch(self.topic, self.partition, self.events[part], self.offsets[part], self.items[part])
 
+    def pick(self, at: NDArray[np.int64]) -> "Batch":
+        """The events at these indices (ascending), copied."""
+        return Batch(self.topic, self.partition, take(self.events, at), self.offsets[at], self.items[at])
+
 
 def word_of(name: str) -> int:
     """Index of the 64-bit word of an event at which a field begins (all but the last few do at a whole one)."""
