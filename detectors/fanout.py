@@ -6,7 +6,7 @@ from detectors.arrays import I64, Bools
 from detectors.config import FanOutConfig
 from detectors.detector import Context
 from detectors.excursion import Excursion, Finding
-from detectors.keyed import SHOWN, KeyedCusums, Shown, Walks, Where, findings, hit, lead_value, number_key, show
+from detectors.keyed import SHOWN, KeyedCusums, Shown, Walks, Where, findings, hit, lead_value, number_key, places, show
 from schemas.jit import compiled
 from schemas.records import Family
 from schemas.units import S_NS
@@ -48,8 +48,7 @@ class FanOut:
         """Score a flow."""
         flow, child = context.flow, context.child
         self._shown = shown = self.cusums.shown(len(flow))
-        at = Where(flow.words, flow.t, flow.offsets, flow.items)
-        _pass(at, child.emission, child.parent, context.children.parents.dropped, self.cusums.walks, shown)
+        _pass(places(flow), child.emission, child.parent, context.children.parents.dropped, self.cusums.walks, shown)
         return findings(self.excursion, flow, shown, context.totals)
 
     def score(self, value: int) -> float:

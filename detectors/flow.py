@@ -14,6 +14,7 @@ from detectors.intern import words
 from schemas.events import Batch, Side, word_of
 from schemas.jit import compiled
 from schemas.records import FirstEvent, Source
+from schemas.units import S_NS
 
 _QTY, _PX, _BID, _ASK = (word_of(name) for name in ("qty", "px", "bid", "ask"))
 _CODES = word_of("kind")
@@ -60,6 +61,12 @@ class Flow:
     def text(self, name: str, i: int) -> str:
         """A string field of event i."""
         return bytes(self.events[name][i]).decode("ascii", "replace")
+
+    def settled_at(self, settle_s: float) -> int:
+        """From what stream time on an id that was never seen is news, if this is the server's first flow: 0 when the log
+        begins with its session, else ``settle_s`` later, for what was sent before the log began is still being answered."""
+        mid_session = int(self.events["seq"][0]) > 1
+        return int(self.t[0]) + round(settle_s * S_NS) if mid_session else 0
 
     def source(self, i: int) -> Source:
         """Kafka coordinates of event i."""

@@ -82,6 +82,11 @@ class Where(NamedTuple):
     items: Any
 
 
+def places(flow: Flow) -> Where:
+    """Where the events of a flow stand."""
+    return Where(flow.words, flow.t, flow.offsets, flow.items)
+
+
 @compiled
 def mix(h: np.uint64, word: np.uint64) -> np.uint64:
     """A hash with one word more in it."""

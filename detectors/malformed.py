@@ -9,7 +9,7 @@ from detectors.arrays import I64, U8, U64, Bools
 from detectors.config import MalformedConfig
 from detectors.detector import Context
 from detectors.excursion import Excursion, Finding
-from detectors.keyed import ONE, SHOWN, KeyedCusums, Shown, Walks, Where, findings, hit, lead_value, mix, show
+from detectors.keyed import ONE, SHOWN, KeyedCusums, Shown, Walks, Where, findings, hit, lead_value, mix, places, show
 from detectors.kinds import ASKS, CANCEL, REJECTED, REPLACE
 from schemas.events import Kind, Phase, word_of
 from schemas.jit import compiled
@@ -132,8 +132,7 @@ class Malformed:
         """Score a flow, then count its answers."""
         flow, child, c = context.flow, context.child, self.config
         if self.began < 0:
-            seq = int(flow.events["seq"][0])
-            self.began = 0 if seq <= 1 else int(flow.t[0]) + round(c.settle_s * S_NS)
+            self.began = flow.settled_at(c.settle_s)
         orders = context.children.orders
         self._shown = shown = self.cusums.shown(len(flow))
         bounds = _Bounds(
@@ -141,7 +140,7 @@ class Malformed:
             *self.weights,
         )  # fmt: skip
         _pass(
-            Where(flow.words, flow.t, flow.offsets, flow.items), flow.kind, flow.qty, flow.sign,
+            places(flow), flow.kind, flow.qty, flow.sign,
             (flow.bid, flow.ask, flow.px), child.order, child.new, context.children.roots, orders.dropped, self.began,
             _Memos(**self.memos), bounds, self.answers, self.cusums.walks, shown,
         )  # fmt: skip

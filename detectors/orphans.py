@@ -6,7 +6,7 @@ from detectors.arrays import I64, Bools
 from detectors.config import OrphansConfig
 from detectors.detector import Context
 from detectors.excursion import Excursion, Finding
-from detectors.keyed import SHOWN, KeyedCusums, Shown, Walks, Where, findings, hit, lead_value, number_key, show
+from detectors.keyed import SHOWN, KeyedCusums, Shown, Walks, Where, findings, hit, lead_value, number_key, places, show
 from detectors.kinds import PARENT
 from schemas.jit import compiled
 from schemas.records import Family
@@ -54,13 +54,11 @@ class Orphans:
         """Score a flow."""
         flow, child = context.flow, context.child
         if self.began < 0:
-            mid_session = int(flow.events["seq"][0]) > 1
-            self.began = int(flow.t[0]) + round(self.config.settle_s * S_NS) if mid_session else 0
+            self.began = flow.settled_at(self.config.settle_s)
         self._shown = shown = self.cusums.shown(len(flow))
-        at = Where(flow.words, flow.t, flow.offsets, flow.items)
         parents = context.children.parents
         self.seen = _pass(
-            at, flow.kind == PARENT, child.emission & (child.parent >= 0) & ~child.known,
+            places(flow), flow.kind == PARENT, child.emission & (child.parent >= 0) & ~child.known,
             self.began, self.seen, parents.capacity - parents.dropped, child.parent, self.cusums.walks, shown,
         )  # fmt: skip
         return findings(self.excursion, flow, shown, context.totals)

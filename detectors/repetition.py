@@ -8,7 +8,7 @@ from detectors.arrays import I64, U8, U64, Bools
 from detectors.config import RepetitionConfig
 from detectors.detector import Context
 from detectors.excursion import Excursion, Finding
-from detectors.keyed import SHOWN, KeyedCusums, Shown, Walks, Where, findings, hit, lead_value, mix, show
+from detectors.keyed import SHOWN, KeyedCusums, Shown, Walks, Where, findings, hit, lead_value, mix, places, show
 from detectors.kinds import CANCEL, FILL, ORDER
 from schemas.events import FLAG_POSS_DUP, word_of
 from schemas.jit import compiled
@@ -109,7 +109,7 @@ class Repetition:
         flow, child = context.flow, context.child
         self._shown = shown = self.cusums.shown(len(flow))
         _pass(
-            Where(flow.words, flow.t, flow.offsets, flow.items), flow.kind, child.order, child.new,
+            places(flow), flow.kind, child.order, child.new,
             context.children.orders.dropped, _Memos(**self.memos), self._spans, self.cusums.walks, shown,
         )  # fmt: skip
         return findings(self.excursion, flow, shown, context.totals)
