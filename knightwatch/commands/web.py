@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -83,24 +84,9 @@ def desk(
 
 def connector(config: "Loaded") -> "Callable[[Any], DeskClient]":
     """Makes the connection over which an operator's commands go out, signed with the operator's key."""
-    from halts.config import trust_of
-    from knightwatch.desk_client import DeskClient
+    from knightwatch.sign_on import connect
 
-    trust = trust_of(config)
-
-    def connect(operator: Any) -> DeskClient:
-        return DeskClient(
-            config.kafka.bootstrap,
-            config.kafka.prefix,
-            fail_closed_after_ms=config.gate.fail_closed_after_ms,
-            clock_skew_ms_max=config.gate.clock_skew_ms_max,
-            kafka=kafka_options(config),
-            key=operator.key,
-            audience=config.desk.audience,
-            trust=trust,
-        )
-
-    return connect
+    return partial(connect, config)
 
 
 def desk_key(
