@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from kafka import KafkaConsumer, TopicPartition
 
 from benchmarks.lab import cluster
 from benchmarks.lab.background import Background
@@ -144,34 +143,19 @@ def _routers(bootstrap: str, prefix: str, names: Sequence[str], publisher: Publi
             router.gate.close()
 
 
-def _appended(bootstrap: str, topic: str) -> Iterator[Any]:
-    """Everything on partition 0 of a topic; its timestamps are the broker's."""
-    part = TopicPartition(topic, 0)
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
-    try:
-        consumer.assign([part])
-        end = consumer.end_offsets([part])[part]
-        consumer.seek_to_beginning(part)
-        while consumer.position(part) < end:
-            for records in consumer.poll(timeout_ms=500).values():
-                yield from records
-    finally:
-        consumer.close()
-
-
 def _stages(bootstrap: str, prefix: str, done: Sequence[Incident]) -> dict[str, Any]:
     """By Kafka's append time (whole ms), from the intended send time: when the breach and the halt were there."""
     intended = {router.server: router.intended_ns for router in done}
     breach: dict[str, float] = {}
     halt: dict[str, float] = {}
-    for record in _appended(bootstrap, topic_name(VERDICTS, prefix)):
+    for record in cluster.appended(bootstrap, topic_name(VERDICTS, prefix)):
         try:
             verdict = decode_verdict(record.value)
         except msgspec.DecodeError:
             continue
         if isinstance(verdict, Breach) and verdict.hard and verdict.server in intended:
             breach.setdefault(verdict.server, record.timestamp - intended[verdict.server] / MS_NS)
-    for record in _appended(bootstrap, topic_name(HALTS, prefix)):
+    for record in cluster.appended(bootstrap, topic_name(HALTS, prefix)):
         if record.key and record.key.startswith(b"server:X") and record.value:
             server = decode(record.value, HaltRecord).scope.removeprefix("server:")
             if server in intended:
@@ -190,7 +174,7 @@ def _faust(bootstrap: str, rate: float, n: int, folder: Path) -> dict[str, Any]:
     with Watched(echo_command(bootstrap, source, target, folder), folder / "faust.log") as app:
         end = time.monotonic() + READY_S
         with Publisher(bootstrap, prefix=prefix, one_per_value=True) as publisher:
-            while not any(True for _ in _appended(bootstrap, target)):
+            while not any(True for _ in cluster.appended(bootstrap, target)):
                 if app.exit_code is not None or time.monotonic() > end:
                     raise BenchmarkError(f"stock Faust sent nothing on. It said:\n{app.tail()}")
                 publisher.publish(event("WARM", 1, Kind.order, time.time_ns(), cl_ord_id="W", qty=1))
@@ -206,7 +190,7 @@ def _faust(bootstrap: str, rate: float, n: int, folder: Path) -> dict[str, Any]:
             publisher.flush()
             time.sleep(2.0)
     seen: dict[bytes, float] = {}
-    for record in _appended(bootstrap, target):
+    for record in cluster.appended(bootstrap, target):
         if record.key in intended:
             seen.setdefault(record.key, record.timestamp - intended[record.key] / MS_NS)
     kept = [ms for key, ms in sorted(seen.items()) if int(key[1:]) >= FAUST_WARM]

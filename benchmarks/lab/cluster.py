@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import NewTopic
 from kafka.errors import UnknownTopicOrPartitionError
 from numpy.typing import NDArray
@@ -48,6 +48,21 @@ def broker(bootstrap: str | None) -> Iterator[str]:
 def fresh(name: str) -> str:
     """A prefix for topics that no other process' topics have."""
     return f"bench{os.getpid()}-{name}"
+
+
+def appended(bootstrap: str, topic: str) -> Iterator[Any]:
+    """Every record on partition 0 of a topic, up to its present end; the timestamps are the broker's."""
+    part = TopicPartition(topic, 0)
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed")
+    try:
+        consumer.assign([part])
+        end = consumer.end_offsets([part])[part]
+        consumer.seek_to_beginning(part)
+        while consumer.position(part) < end:
+            for records in consumer.poll(timeout_ms=500).values():
+                yield from records
+    finally:
+        consumer.close()
 
 
 def _delete(bootstrap: str, prefix: str) -> None:

@@ -14,7 +14,7 @@ from kafka import KafkaConsumer, TopicPartition
 from numpy.typing import NDArray
 
 from benchmarks.lab import flow
-from benchmarks.lab.cluster import forget_run
+from benchmarks.lab.cluster import appended, forget_run
 from benchmarks.lab.result import BenchmarkError, say
 from benchmarks.lab.watch import Watched, Worker, until
 from benchmarks.peers.side import Side, Work
@@ -139,24 +139,14 @@ def _timed(workers: Sequence[Worker], expected: int) -> Run:
 
 
 def _verdicts(bootstrap: str, prefix: str) -> list[FeatureRow | Breach]:
-    part = TopicPartition(topic_name(VERDICTS, prefix), 0)
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed")
     found: list[FeatureRow | Breach] = []
-    try:
-        consumer.assign([part])
-        end = consumer.end_offsets([part])[part]
-        consumer.seek_to_beginning(part)
-        while consumer.position(part) < end:
-            for records in consumer.poll(timeout_ms=500).values():
-                for record in records:
-                    try:
-                        verdict = decode_verdict(record.value)
-                    except msgspec.DecodeError:
-                        continue  # a control record of ours, as ticks
-                    if isinstance(verdict, FeatureRow | Breach):
-                        found.append(verdict)
-    finally:
-        consumer.close()
+    for record in appended(bootstrap, topic_name(VERDICTS, prefix)):
+        try:
+            verdict = decode_verdict(record.value)
+        except msgspec.DecodeError:
+            continue  # a control record of ours, as ticks
+        if isinstance(verdict, FeatureRow | Breach):
+            found.append(verdict)
     return found
 
 
