@@ -1,12 +1,12 @@
 """Scenarios to files: NDJSON (plain or gzip) or Parquet, with the labels beside. Written under a temporary name and
 renamed when whole, so that an interrupted run leaves nothing half-written."""
 
-import gzip
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
+from producers.event_files import open_lines, open_parquet
 from producers.labels import Labels
 from producers.labels import encode as encode_labels
 from producers.scenarios import Scenario
@@ -43,7 +43,7 @@ def write(scenario: Scenario, path: Path, progress: Progress = lambda events, sh
 
 def _ndjson(scenario: Scenario, path: Path, progress: Progress) -> Labels:
     simulation = scenario.simulate()
-    with _open(path, zipped=_is_zipped(path)) as out:
+    with open_lines(path, zipped=_is_zipped(path)) as out:
         for chunk in simulation.run():
             for record in chunk.control:
                 out.write(encode(record) + b"\n")
@@ -57,24 +57,16 @@ def _is_zipped(path: Path) -> bool:
     return path.name.removesuffix(".partial").endswith(".gz")
 
 
-def _open(path: Path, zipped: bool) -> BinaryIO:
-    return cast(BinaryIO, gzip.open(path, "wb", compresslevel=3)) if zipped else path.open("wb")
-
-
 def _parquet(scenario: Scenario, path: Path, progress: Progress) -> Labels:
-    try:
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise ValueError("Parquet needs pyarrow, which is not installed: pip install 'knightwatch[replay]'") from error
     import numpy as np
-
-    from schemas.arrow import parquet_options, schema, to_arrow
 
     simulation = scenario.simulate()
     waiting: list[Any] = []
     held = 0
     control: list[bytes] = []
-    with pq.ParquetWriter(path, schema(), **parquet_options()) as out:
+    with open_parquet(path) as out:
+        from schemas.arrow import to_arrow  # needs pyarrow: said above, if it is missing
+
         for chunk in simulation.run():
             waiting.append(chunk.events)
             held += len(chunk.events)

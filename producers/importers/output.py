@@ -1,17 +1,17 @@
 """Accepted events to a file that appears whole or not at all, numbered per server, with the account of the import
 beside."""
 
-import gzip
 import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Self, cast
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from producers.event_files import open_lines, open_parquet
 from producers.importers.findings import Findings, ImportStopped, Where
 from producers.importers.lives import Event
 from schemas.codec import encode_json_each, from_dicts_tolerant
@@ -38,7 +38,7 @@ class EventFile:
         self._sink: Any = None
 
     def __enter__(self) -> Self:
-        self._sink = _parquet(self._partial) if self._path.suffix == ".parquet" else _Ndjson(self._partial, self._path)
+        self._sink = _Parquet(self._partial) if self._path.suffix == ".parquet" else _Ndjson(self._partial, self._path)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -93,8 +93,7 @@ class _Ndjson:
     """Lines of JSON, gzip where the final name says so. EventFile closes it."""
 
     def __init__(self, partial: Path, path: Path) -> None:
-        zipped = path.name.endswith(".gz")
-        self._out = cast(BinaryIO, gzip.open(partial, "wb", 3)) if zipped else partial.open("wb")  # noqa: SIM115
+        self._out = open_lines(partial, zipped=path.name.endswith(".gz"))
 
     def write(self, events: NDArray[Any]) -> None:
         self._out.writelines(line + b"\n" for line in encode_json_each(events))
@@ -103,23 +102,16 @@ class _Ndjson:
         self._out.close()
 
 
-def _parquet(partial: Path) -> Any:
-    try:
-        import pyarrow.parquet as pq
-    except ImportError as error:
-        raise ValueError("Parquet needs pyarrow, which is not installed: pip install 'knightwatch[replay]'") from error
-    from schemas.arrow import parquet_options, schema, to_arrow
+class _Parquet:
+    """Row groups of at least CHUNK_EVENTS events (the last may be shorter). EventFile closes it."""
 
-    class Sink:
-        """Row groups of at least CHUNK_EVENTS events (the last may be shorter)."""
+    def __init__(self, partial: Path) -> None:
+        self._out = open_parquet(partial)
 
-        def __init__(self) -> None:
-            self._out = pq.ParquetWriter(partial, schema(), **parquet_options())
+    def write(self, events: NDArray[Any]) -> None:
+        from schemas.arrow import to_arrow
 
-        def write(self, events: NDArray[Any]) -> None:
-            self._out.write_batch(to_arrow(events))
+        self._out.write_batch(to_arrow(events))
 
-        def close(self) -> None:
-            self._out.close()
-
-    return Sink()
+    def close(self) -> None:
+        self._out.close()
