@@ -42,8 +42,8 @@ class Stage1:
         return out
 
     def _chunk(self, batch: Batch) -> list[Placed]:
-        owner = np.empty(len(batch), np.int64)
-        servers = _owners(as_words(batch.events), owner)
+        owner, firsts = np.empty((2, len(batch)), np.int64)
+        servers = _owners(as_words(batch.events), owner, firsts)
         if servers == 1:
             return self._server(batch, np.arange(len(batch)))
         placed: list[Placed] = []
@@ -93,9 +93,9 @@ class Stage1:
 
 
 @compiled
-def _owners(words: U64, owner: I64) -> int:
-    """Number the servers of a batch by first appearance: owner (n,); returns how many there are."""
-    firsts = np.empty(len(words), np.int64)
+def _owners(words: U64, owner: I64, firsts: I64) -> int:
+    """Number the servers of a batch by first appearance: owner (n,); returns how many there are. firsts: (n,) room for
+    the place of each one's first event."""
     count = 0
     k = 0
     for i in range(len(words)):

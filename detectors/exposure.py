@@ -103,7 +103,8 @@ class Exposure:
         orders = context.children.orders
         pairs, accounts = self.pairs.reserve(n), self.accounts.reserve(n)
         _pass(
-            flow.words, flow.kind, flow.qty, (flow.px, flow.bid, flow.ask), flow.sign, child.order, child.new,
+            flow.words, np.empty((1, 4), np.uint64), flow.kind, flow.qty, (flow.px, flow.bid, flow.ask), flow.sign,
+            child.order, child.new,
             child.parent_qty, context.children.roots, orders.dropped, self.orders.rows, pairs,
             Pairs(**self.pairs.cols), accounts,
             _Accounts(**self.accounts.cols), self.lead, self.server, self.standing, self._limits, out,
@@ -145,13 +146,12 @@ class Exposure:
 
 @compiled
 def _pass(
-    words: U64, kinds: U8, qtys: I64, prices: tuple[I64, I64, I64], signs: I64, order: I64, new: Bools,
+    words: U64, key: U64, kinds: U8, qtys: I64, prices: tuple[I64, I64, I64], signs: I64, order: I64, new: Bools,
     parent_qty: I64, roots: I64,
     dropped: int, orders: I64, pair_ids: Slots, pairs: Pairs, account_ids: Slots, accounts: _Accounts, lead: I64,
     server: I64, standing: I64, limits: Limits, out: I64,
 ) -> None:  # fmt: skip
     size = len(orders)
-    key = np.empty((1, 4), np.uint64)
     for i in range(len(kinds)):
         kind, qty = kinds[i], qtys[i]
         asks = ASKS[kind] and new[i]

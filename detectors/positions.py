@@ -73,7 +73,7 @@ class Positions:
         )
         prices = flow.px, flow.bid, flow.ask
         _pass(
-            flow.words, flow.kind, flow.qty, flow.sign, prices, flow.t // self.frame_ns,
+            flow.words, np.empty((1, 2), np.uint64), flow.kind, flow.qty, flow.sign, prices, flow.t // self.frame_ns,
             symbols, _Columns(**self.symbols.cols), out,
         )  # fmt: skip
         return out
@@ -81,10 +81,9 @@ class Positions:
 
 @compiled
 def _pass(
-    words: U64, kinds: U8, qtys: I64, signs: I64, prices: tuple[I64, I64, I64], frames: I64,
+    words: U64, name: U64, kinds: U8, qtys: I64, signs: I64, prices: tuple[I64, I64, I64], frames: I64,
     symbols: Slots, cols: _Columns, out: SymbolFlow,
 ) -> None:  # fmt: skip
-    name = np.empty((1, 2), np.uint64)
     for i in range(len(kinds)):
         if words[i, _SYMBOL] == 0:
             continue

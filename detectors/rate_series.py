@@ -124,10 +124,9 @@ def _hit(state: I64, row: int, t: int, i: int, gains: I64, ratios: I64) -> int:
 
 
 @compiled
-def _name(source: U64, ask: Bools, strategies: Slots, symbols: Slots, named: Named) -> int:
+def _name(source: U64, ask: Bools, strategies: Slots, symbols: Slots, ids: U64, named: Named) -> int:
     """Rows of the orders' strategies and symbols. A row is an id's number modulo the table's size here: a new id takes
-    over an old one's row. Returns 1 + the highest row that is new, 0 where none is."""
-    ids = np.empty((2, 2), np.uint64)
+    over an old one's row. ids: (2, 2) room for one order's. Returns 1 + the highest row that is new, 0 where none is."""
     k, most = 0, 0
     for i in range(len(ask)):
         if not ask[i]:
@@ -246,7 +245,8 @@ class Series:
         """Score a flow. ask: (n,) which events are orders."""
         n = len(flow)
         named = Named(np.empty((2, n), np.int64), np.empty((2, n), np.bool_))
-        most = _name(flow.words, ask, self.strategies.reserve(n), self.symbols.reserve(n), named)
+        ids = np.empty((2, 2), np.uint64)
+        most = _name(flow.words, ask, self.strategies.reserve(n), self.symbols.reserve(n), ids, named)
         if most:
             self._grow(most)
             orders = int(ask.sum())

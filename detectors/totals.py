@@ -56,7 +56,8 @@ class Totals:
 def _pass(kinds: U8, qtys: I64, signs: I64, symbols: SymbolFlow, out: I64) -> None:
     for i in range(len(kinds)):
         row = out[i + 1]
-        row[:] = out[i]
+        for k in range(len(row)):
+            row[k] = out[i, k]
         kind = kinds[i]
         column = _BY_KIND[kind]
         if column >= 0:
