@@ -19,6 +19,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
     "worker": {"worker": "Run one Faust worker; run as many as there is load."},
     "simulate": {"simulate": "Make seeded order flow with ground-truth labels, to Kafka or to a file."},
     "import_": {"import": "Turn recorded data of others (LOBSTER, Bitstamp, FIX, CSV) into a log."},
+    "accept": {"accept": "Take a live FIX drop copy session and publish its order flow to Kafka."},
     "record": {"record": "Record the topics of a cluster into a folder."},
     "replay": {"replay": "Run a recorded log through the engines, or back into Kafka."},
     "parity": {"parity": "Prove that a recorded live run and its replay say the same, byte for byte."},

@@ -101,7 +101,7 @@ def _counter(
     return family
 
 
-def serve(collector: RouterCollector, port: int) -> int:
+def serve(collector: Collector, port: int) -> int:
     """Answer ``/metrics`` on ``port`` (0: any free one); returns the port. OSError when it is taken."""
     registry = CollectorRegistry()
     registry.register(collector)

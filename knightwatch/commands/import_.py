@@ -29,6 +29,7 @@ def import_files(
     server_tag: int = typer.Option(0, min=0, help="fix: tag that names the router, as 50 or 57."),
     parent_tag: int = typer.Option(0, min=0, help="fix: tag that names the parent order, as 583 or 526."),
     strategy_tag: int = typer.Option(0, min=0, help="fix: tag that names the strategy, as 847."),
+    allow_gaps: bool = typer.Option(False, help="fix: write the log although messages are missing (MsgSeqNum)."),
     mapped: list[str] = typer.Option([], "--map", help="csv: field=column; again for each field."),
     mapping: Path | None = typer.Option(None, help="csv: the mapping as a TOML file."),
     as_json: Json = False,
@@ -45,7 +46,7 @@ def import_files(
     elif kind == "bitstamp":
         source = bitstamp.read(files, routing, findings, bitstamp.Options(symbol, lot, whole))
     elif kind == "fix":
-        source = fix.read(files, routing, findings, fix.Tags(server_tag, parent_tag, strategy_tag))
+        source = fix.read(files, routing, findings, fix.Tags(server_tag, parent_tag, strategy_tag), allow_gaps)
     elif kind == "csv":
         source = columns.read(files, routing, findings, columns.mapping_of(mapped, mapping))
     else:

@@ -63,6 +63,13 @@ class Findings:
         if len(self.first) < FIRST_KEPT:
             self.first.append(Refused(where, reason, sentence))
 
+    def reset(self) -> None:
+        """Begin to count anew."""
+        self.lines = self.events = 0
+        self.first.clear()
+        for counter in (self.refused, self.left_out, self.notes):
+            counter.clear()
+
     def document(self) -> dict[str, Any]:
         """The counts as plain JSON."""
         first = [

@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Final
 
-from producers.importers.findings import BadLine, Findings, Where
+from producers.importers.findings import BadLine, Findings, ImportStopped, Where
 from producers.importers.fix_log import Fields, Sequences, messages
 from producers.importers.lives import Event, Life, Lives, Routing
 from schemas.units import S_NS
@@ -26,8 +26,11 @@ class Tags:
     strategy: int = 0
 
 
-def read(paths: list[Path], routing: Routing, findings: Findings, tags: Tags) -> Iterator[tuple[Where, list[Event]]]:
-    """The events of drop copy logs, the files in the order given."""
+def read(
+    paths: list[Path], routing: Routing, findings: Findings, tags: Tags, allow_gaps: bool = False
+) -> Iterator[tuple[Where, list[Event]]]:
+    """The events of drop copy logs, the files in the order given. ImportStopped at the end when messages are missing, but
+    for ``allow_gaps``."""
     copy = DropCopy(routing, findings, tags)
     for path in paths:
         for where, fields in messages(path, findings):
@@ -35,22 +38,36 @@ def read(paths: list[Path], routing: Routing, findings: Findings, tags: Tags) ->
                 yield where, copy.take(where, fields)
             except BadLine as error:
                 findings.refuse(where, error.reason, str(error))
+    if copy.missing and not allow_gaps:
+        first = next((f"; the first gap: {r.where}: {r.sentence}" for r in findings.first if r.reason == "gap"), "")
+        raise ImportStopped(
+            f"found MsgSeqNum (34) with {copy.missing:,} missing; expected every message of the session; give the file that "
+            f"has them, or --allow-gaps to import what is there (as of a log that leaves heartbeats out){first}"
+        )
 
 
 class DropCopy:
-    """Messages to events, whether they come from a file or from a session."""
+    """Messages to events, whether they come from a file or from a session. names_max: as ``Lives`` has it."""
 
-    def __init__(self, routing: Routing, findings: Findings, tags: Tags) -> None:
-        self._lives, self._findings, self._tags = Lives(routing), findings, tags
+    def __init__(self, routing: Routing, findings: Findings, tags: Tags, names_max: int = 0) -> None:
+        self.lives = self._lives = Lives(routing, names_max)
+        self._findings, self._tags = findings, tags
         self._sequences = Sequences(findings)
         self._by_type: dict[str, Callable[[Fields, int], Iterator[Event]]] = {
             "D": self._new, "F": self._cancel, "G": self._replace, "8": self._report, "9": self._cancel_reject,
         }  # fmt: skip
 
+    @property
+    def missing(self) -> int:
+        """Messages whose numbers say that they were sent, and which ``take`` was never given."""
+        return self._sequences.missing
+
     def take(self, where: Where, fields: Fields) -> list[Event]:
         """The events of one message. BadLine says why it gives none although it should."""
-        if not self._sequences.take(where, fields):
-            return []
+        return self.convert(fields) if self._sequences.take(where, fields) else []
+
+    def convert(self, fields: Fields) -> list[Event]:
+        """As ``take``, of a message whose MsgSeqNum somebody else has checked (the FIX engine of a live session)."""
         kind = fields.get(35, "")
         made = self._by_type.get(kind)
         if made is None:
@@ -118,6 +135,10 @@ class DropCopy:
         elif kind == "4":
             yield from lives.canceled(life, ts, own if own != life.cl_ord_id else "")
         elif kind == "5":
+            if own not in life.amends:  # a drop copy of reports alone: the request was never shown
+                self._findings.notes["replace_made_up_from_report"] += 1
+                qty, px = whole(fields, 38, "OrderQty"), decimal(fields, 44, "Price", life.px)
+                yield from lives.replace_sent(life, ts, own, qty, px)
             yield from lives.replaced(life, ts, own)
         elif kind == "8":
             yield from lives.refused(life, ts, own)

@@ -81,11 +81,16 @@ class Sequences:
         self._findings = findings
         self._next: dict[tuple[str, str], int] = {}
         self._missing: dict[tuple[str, str], set[int]] = {}
+        self._given_up = 0
+
+    @property
+    def missing(self) -> int:
+        """Messages that were sent, by their numbers, and are in none of the logs, not as a resend either."""
+        return self._given_up + sum(map(len, self._missing.values()))
 
     def take(self, where: Where, fields: Fields) -> bool:
-        """Is the message new? A resend (43=Y) of one that was seen is left out. BadLine: out of order. A gap is
-        refused as
-        a finding of its own, and the message is taken."""
+        """Is the message new? A resend (43=Y) of one that was seen is left out. BadLine: out of order. A gap is refused
+        as a finding of its own, and the message is taken; ``missing`` counts what never came."""
         key = (fields.get(49, ""), fields.get(56, ""))
         text = fields.get(34, "")
         if not text.isdigit():
@@ -93,7 +98,7 @@ class Sequences:
         number, expected = int(text), self._next.get(key)
         if fields.get(35) == "A" and (fields.get(141) == "Y" or number == 1):
             expected = None
-            self._missing.pop(key, None)
+            self._given_up += len(self._missing.pop(key, ()))
         missing = self._missing.setdefault(key, set())
         if fields.get(35) == "4" and fields.get(36, "").isdigit():
             self._next[key] = int(fields[36])

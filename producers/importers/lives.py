@@ -1,6 +1,6 @@
 """Orders from their first event to their last: one router each, and a parent where the source knows none."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
@@ -19,17 +19,19 @@ class Routing:
     whole life
     stays on one. parents: make up a parent for each order (``P`` + that id), of its quantity, done when the order
     is; where an
-    amend asks for more, the parent grows with it. account, strategy: put on what has none.
+    amend asks for more, the parent grows with it. account, strategy: put on what has none. server: all orders are this
+    router's.
     """
 
     servers: int = 8
     parents: bool = True
     account: str = ""
     strategy: str = ""
+    server: str = ""
 
     def server_of(self, root: str) -> str:
         """The router of the order first sent as ``root``."""
-        return f"r{crc32(root.encode()) % self.servers + 1}"
+        return self.server or f"r{crc32(root.encode()) % self.servers + 1}"
 
 
 @dataclass(slots=True)
@@ -56,10 +58,14 @@ class Life:
 
 
 class Lives:
-    """Makes the events of orders and remembers those that are open. BadLine when an event is about none of them."""
+    """Makes the events of orders and remembers those that are open. BadLine when an event is about none of them.
 
-    def __init__(self, routing: Routing) -> None:
+    names_max: of so many ClOrdIDs at most; those longest known are forgotten first (0: no bound, for a file has an end).
+    """
+
+    def __init__(self, routing: Routing, names_max: int = 0) -> None:
         self.routing = routing
+        self._names_max = names_max
         self._open: dict[str, Life] = {}
 
     def __contains__(self, cl_ord_id: str) -> bool:
@@ -67,6 +73,15 @@ class Lives:
 
     def __len__(self) -> int:
         return len({id(life) for life in self._open.values()})
+
+    def open(self) -> list[Life]:
+        """Every open order once, those longest known first."""
+        return list({id(life): life for life in self._open.values()}.values())
+
+    def restore(self, lives: Iterable[Life]) -> None:
+        """Know ``lives``, as ``open`` gave them, beside what is known."""
+        for life in lives:
+            self._open.update(dict.fromkeys(life.names, life))
 
     def find(self, cl_ord_id: str, what: str) -> Life:
         """The open order known under ``cl_ord_id``."""
@@ -160,6 +175,8 @@ class Lives:
     def _know(self, life: Life, cl_ord_id: str) -> None:
         self._open[cl_ord_id] = life
         life.names.append(cl_ord_id)
+        if self._names_max and len(self._open) > self._names_max:
+            del self._open[next(iter(self._open))]
 
     def _over(self, life: Life, ts: int) -> Iterator[Event]:
         for name in life.names:

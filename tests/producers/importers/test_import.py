@@ -120,12 +120,51 @@ def test_fix_with_a_bad_checksum_and_a_number_that_is_missing(tmp_path: Path) ->
     lines[1] = lines[1].replace("|37=V1|", "|37=V2|")
     del lines[3]
     (tmp_path / "copy.log").write_text("".join(lines))
-    code, said = run("fix", str(tmp_path / "copy.log"), "--out", str(tmp_path / "copy.ndjson"), "--json")
+    command = ("fix", str(tmp_path / "copy.log"), "--out", str(tmp_path / "copy.ndjson"), "--json")
+    code, said = run(*command)
+    assert code == 1
+    assert "2 missing" in said
+    assert "line 3: found MsgSeqNum (34) 3; expected 2" in said
+    assert {p.name for p in tmp_path.iterdir()} == {"copy.log"}, "nothing is left that looks whole"
+    code, said = run(*command, "--allow-gaps")
     assert code == 0, said
     account = json.loads(said)
     assert account["refused"]["bad_checksum"] == 1
     assert account["refused_first"][0]["line"] == 2
     assert account["refused"]["gap"] == 2, "the broken message, and the one that was cut out"
+
+
+def test_fix_gap_filled_by_a_resend_and_gap_before_the_numbers_began_anew(tmp_path: Path) -> None:
+    lines = drop_copy()
+    late = lines.pop(1).replace("35=8|34=2|", "35=8|34=2|43=Y|")
+    body = late.split("|", 2)[2].rpartition("10=")[0]
+    head = f"8=FIX.4.4|9={len(body)}|"
+    late = f"{head}{body}10={sum((head + body).replace('|', chr(1)).encode()) % 256:03d}|\n"
+    path, out = tmp_path / "copy.log", tmp_path / "copy.ndjson"
+    path.write_text("".join([lines[0], lines[1], late, *lines[2:]]))
+    code, said = run("fix", str(path), "--out", str(out), "--json")
+    assert code == 0, said
+    logon = fix(1, "A", (98, "0"), (108, "30"), (141, "Y"))
+    path.write_text("".join([lines[0], lines[1], logon]))
+    code, said = run("fix", str(path), "--out", str(tmp_path / "other.ndjson"))
+    assert code == 1
+    assert "1 missing" in said, "a new day does not make the old one whole"
+
+
+def test_fix_reports_alone_tell_of_a_replace_that_was_never_shown(tmp_path: Path) -> None:
+    common = ((55, "ACME"), (54, "1"), (37, "V1"))
+    reports = [
+        fix(1, "8", (11, "C1"), *common, (17, "E1"), (150, "0"), (39, "0"), (38, "100"), (44, "10.5")),
+        fix(2, "8", (11, "C2"), (41, "C1"), *common, (17, "E2"), (150, "5"), (39, "0"), (38, "80"), (44, "10.4")),
+        fix(3, "8", (11, "C2"), *common, (17, "E3"), (150, "F"), (39, "2"), (32, "80"), (31, "10.4")),
+    ]
+    (tmp_path / "copy.log").write_text("".join(reports))
+    out = tmp_path / "copy.ndjson"
+    code, said = run("fix", str(tmp_path / "copy.log"), "--out", str(out), "--json")
+    assert code == 0, said
+    assert [e["kind"] for e in events(out)] == ["parent", "order", "ack", "replace", "replaced", "fill", "parent_done"]
+    assert events(out)[4]["qty"] == 80
+    assert json.loads(said)["notes"] == {"order_made_up_from_report": 1, "replace_made_up_from_report": 1}
 
 
 def test_csv_by_a_mapping(tmp_path: Path) -> None:
