@@ -32,8 +32,9 @@ if not numba.config.CACHE_DIR:  # the variable NUMBA_CACHE_DIR goes first
 
 def compiled(function: F) -> F:
     """The function in machine code, compiled at its first call and kept under ``~/.cache/knightwatch/loops`` (or
-    ``NUMBA_CACHE_DIR``). The GIL is released while it runs. Integer division by zero gives 0: kernels check.
+    ``NUMBA_CACHE_DIR``). The GIL is kept, for giving it up and fighting for it forty times a batch costs more than the
+    other threads gain. Integer division by zero gives 0: kernels check.
 
     Without numba's runtime: it would count references to every array at every call of one kernel by another, each an
     atomic operation, which took a fifth of stage 1. So a kernel makes no arrays; its caller hands it room to work in."""
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function))
+    return cast(F, numba.njit(cache=True, error_model="numpy", _nrt=False)(function))
