@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+import numpy as np
 from kafka.errors import KafkaTimeoutError
 
 from producers.fix_acceptor.convert import Converted, Converter
@@ -166,9 +167,9 @@ class Intake:
         self._publisher.publish(events)
         for letter in converted.letters:
             self._publisher.record(DEAD_LETTERS, letter.key, letter)
-        for server in events["server"].tolist():
-            name = server.decode()
-            self._published[name] = self._published.get(name, 0) + 1
+        names, counts = np.unique(events["server"], return_counts=True)
+        for name, count in zip(names.tolist(), counts.tolist(), strict=True):
+            self._published[name.decode()] = self._published.get(name.decode(), 0) + count
 
     def _mark(self) -> None:
         """Every quarter of a second: what is on Kafka by now?"""

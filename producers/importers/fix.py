@@ -120,8 +120,8 @@ class DropCopy:
                         "an order that was sent before",
                         "give the earlier files",
                     )
-                self._findings.notes["order_made_up_from_report"] += 1
                 yield from self._new(fields, ts)
+                self._findings.notes["order_made_up_from_report"] += 1
                 known = fields[11]
             yield from self._answer(kind, self._lives.find(known, "a report"), fields, ts)
 
