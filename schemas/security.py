@@ -131,6 +131,7 @@ class Grant:
 
 GRANTS: Final = (
     Grant("router", "Write", (ORDERFLOW, NODES, ACKS), "its orders, its state, its gate's answers"),
+    Grant("router", "Write", (DEAD_LETTERS,), "what a FIX session brought and the acceptor refused"),
     Grant("router", "Read", (HALTS,), "its gate obeys them"),
     Grant("worker", "Read", (*ALL, *INTERNAL), "inputs, and its own outputs when it takes over"),
     Grant("worker", "Write", (VERDICTS, HALTS, AUDIT, DEAD_LETTERS, SNAPSHOTS), "stage 1 and the desk"),

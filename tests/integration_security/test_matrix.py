@@ -45,7 +45,7 @@ TOPICS = (
     "snapshots",
 )
 WRITES = {
-    "router": {"orderflow", "nodes", "acks"},
+    "router": {"orderflow", "nodes", "acks", "dead-letters"},
     "worker": {"verdicts", "halts", "audit", "dead-letters", "snapshots", "acks"},
     "operator": {"commands"},
     "break-glass": {"commands", "halts"},

@@ -32,6 +32,8 @@ CLIENT = Path(__file__).with_name("fix_client.py")
 HALT_S_MAX = 5.0
 """The promise is about a second, and ``-s`` shows what it was; a busy machine must not fail a test."""
 
+ORDERS = 500
+
 
 @pytest.fixture
 def port() -> int:
@@ -126,7 +128,7 @@ def test_a_runaway_in_a_drop_copy_is_halted(running: Running) -> None:
     with Follower(running.kafka, running.prefix) as follower:
         assert wait_until(lambda: follower.seen.heartbeats > 3, 60), running.log("worker")
         acceptor = running.acceptor("acceptor")
-        client = running.client("client", ["calm", 100, 25], ["runaway", 1_500, 300])
+        client = running.client("client", ["calm", 60, 25], ["runaway", 1_500, 300])
         assert wait_until(lambda: any(s["what"] == "first_bad" for s in running.said("client")), 40), running.log(
             "client"
         )
@@ -143,21 +145,19 @@ def test_a_runaway_in_a_drop_copy_is_halted(running: Running) -> None:
         client.stop(5.0)
         found = running.account(acceptor, "acceptor")
     assert found["refused"] == {}
-    assert found["messages"] > 300
+    assert found["messages"] > 200
 
 
 def test_nothing_is_lost_or_counted_twice_when_the_acceptor_is_killed(running: Running) -> None:
     """kill -9 in mid flow, and again; the client goes on by itself and resends what was not taken."""
-    first = running.acceptor("first")
-    client = running.client("client", ["calm", 900, 150], ["wait", 60])
-    assert wait_until(lambda: any(s["what"] == "logon" for s in running.said("client")), 20)
-    time.sleep(1.0)
-    os.kill(first.pid, signal.SIGKILL)
-    second = running.acceptor("second")
-    time.sleep(2.0)
-    os.kill(second.pid, signal.SIGKILL)
+    client = running.client("client", ["calm", ORDERS, 150], ["wait", 60])
+    for name in ("first", "second"):
+        acceptor = running.acceptor(name)
+        assert wait_until(lambda: "logged on" in running.log(name), 20), running.log(name)  # noqa: B023
+        time.sleep(0.7)
+        os.kill(acceptor.pid, signal.SIGKILL)
     third = running.acceptor("third")
-    wait_until(lambda: running.fills() == 900, 40, 0.5)
+    wait_until(lambda: running.fills() == ORDERS, 40, 0.5)
     found = running.account(third, "third")
     assert client.exit_code is None, running.log("client")
     assert "messages are missing from MsgSeqNum" in running.log("second"), "the kill hit nothing"
@@ -168,9 +168,9 @@ def test_nothing_is_lost_or_counted_twice_when_the_acceptor_is_killed(running: R
     assert sorted(once) == list(range(min(once), min(once) + len(once))), "no number is missing"
     kinds = [e["kind"] for _, e in sorted(once.items())]
     assert {kind: kinds.count(kind) for kind in set(kinds)} == dict.fromkeys(
-        ("parent", "order", "ack", "fill", "parent_done"), 900
+        ("parent", "order", "ack", "fill", "parent_done"), ORDERS
     )
-    assert len({e["exec_id"] for e in once.values() if e["kind"] == "fill"}) == 900
+    assert len({e["exec_id"] for e in once.values() if e["kind"] == "fill"}) == ORDERS
 
 
 def test_bad_messages_are_refused_and_what_is_open_outlives_a_restart(running: Running) -> None:
