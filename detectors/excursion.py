@@ -68,6 +68,8 @@ class Excursion:
         values: (n,) the statistic after each event. It is zero where nothing is wrong; the run of non-zero values that
         leads to the limit is the excursion, and its first event is where the trouble began. totals: (n + 1, k).
         """
+        if self.first is None and not self.open and not values.any():
+            return []
         marked = _NONE if self.first is None else _CARRIED
         found = np.empty((2 * len(values), 3), np.int64)
         count, self.open, self.level, self.beyond_at, mark = _transitions(

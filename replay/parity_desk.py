@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from halts.config import DeskConfig
 from halts.desk import Desk, DeskInput
+from replay.generations import Written, by_generation, last_audit, standing
 from replay.journal import DESK_TOPICS, DeskLog, Kept, Place, decode_input
 from replay.parity_report import Difference, Part
 from replay.recorded import RecordedLog
@@ -31,29 +32,10 @@ MISSING_MS_MAX: Final = 2_000
 further behind is silent to the gates (``gate.fail_closed_after_ms``), so it does not get further behind unseen."""
 
 
-class _Head(Struct):
-    """What says which desk wrote a record."""
-
-    generation: int = 0
-    type: str = ""
-    seq: int = -1
-
-
-_head = msgspec.json.Decoder(_Head)
-
-
-@dataclass
-class _Written:
-    """What one generation wrote, in order: topic -> records."""
-
-    records: dict[str, list[Kept]] = field(default_factory=lambda: {HALTS.name: [], AUDIT.name: []})
-    first_beat: int = -1
-
-
 class _Checker:
     """Compares outputs one by one. ``difference`` is set at the first that is not as written."""
 
-    def __init__(self, log: DeskLog, written: _Written, parts: dict[str, Part], near_end_ms: int | None) -> None:
+    def __init__(self, log: DeskLog, written: Written, parts: dict[str, Part], near_end_ms: int | None) -> None:
         """near_end_ms: outputs of inputs appended from then on may be missing at the end; None: none may."""
         self._log = log
         self._near_end_ms = near_end_ms
@@ -100,7 +82,7 @@ class _DeskParity:
         self._log = desk_log
         self._config = config
         halts = [Kept(r.offset, r.timestamp_ms, r.key, r.value) for r in log.records(HALTS.name) if r.value is not None]
-        self._written, self._direct = _by_generation(halts, desk_log.audit)
+        self._written, self._direct = by_generation(halts, desk_log.audit)
         self._halts = halts
         ends = (kept[-1].timestamp_ms for kept in (*desk_log.inputs.values(), desk_log.audit, halts) if kept)
         self._near_end_ms = max(ends, default=0) - MISSING_MS_MAX
@@ -161,7 +143,7 @@ class _DeskParity:
         places = list(self._log.rest({topic: desk.positions.get((topic, 0), 0) for topic in DESK_TOPICS}))
         walk.go(desk, iter(places), all(topic == VERDICTS.name for topic, _ in places))
 
-    def _trial(self, generation: int, written: _Written, state: bytes | None) -> int:
+    def _trial(self, generation: int, written: Written, state: bytes | None) -> int:
         """How many outputs come out as written from a state."""
         parts = {topic: Part("") for topic in (HALTS.name, AUDIT.name)}
         checker = _Checker(self._log, written, parts, None)
@@ -184,7 +166,7 @@ class _DeskParity:
             for topic in (HALTS.name, AUDIT.name)
         }
         before = [kept for kept in self._log.audit if kept.offset < ends[AUDIT.name]]
-        return desk.adopt(_standing(self._halts, ends[HALTS.name]), _last_audit(before))
+        return desk.adopt(standing(self._halts, ends[HALTS.name]), last_audit(before))
 
 
 class _Walk:
@@ -230,25 +212,6 @@ class _Walk:
         return self._checker.take(outputs, place)
 
 
-def _by_generation(halts: list[Kept], audit: list[Kept]) -> tuple[dict[int, _Written], int]:
-    """What each generation wrote; how many halts no desk wrote."""
-    found: dict[int, _Written] = {}
-    direct = 0
-    for topic, kept in chain(((HALTS.name, k) for k in halts), ((AUDIT.name, k) for k in audit)):
-        try:
-            head = _head.decode(kept.value)
-        except msgspec.DecodeError:
-            continue
-        if topic == HALTS.name and kept.key != HEARTBEAT_KEY.encode() and _is_direct(kept.value):
-            direct += 1
-            continue
-        written = found.setdefault(head.generation, _Written())
-        written.records[topic].append(kept)
-        if head.type == "heartbeat" and written.first_beat < 0:
-            written.first_beat = head.seq
-    return found, direct
-
-
 def _unsigned(value: bytes, replayed: Struct) -> bytes:
     """A live value without its signature, which is put on when it is published: the key is no part of a recording."""
     if not isinstance(replayed, HaltRecord | Heartbeat) or b'"signature":""' in value:
@@ -258,38 +221,6 @@ def _unsigned(value: bytes, replayed: Struct) -> bytes:
     except msgspec.DecodeError:
         return value
     return encode(msgspec.structs.replace(live, key_id="", signature=""))
-
-
-def _is_direct(value: bytes) -> bool:
-    try:
-        return any(cause.evidence.get("direct") for cause in decode(value, HaltRecord).cause)
-    except msgspec.DecodeError:
-        return False
-
-
-def _standing(halts: list[Kept], end: int) -> list[HaltRecord]:
-    """The last record of each scope before an offset, as a desk that starts reads it."""
-    found: dict[str, HaltRecord] = {}
-    for kept in halts:
-        if kept.offset >= end or kept.key == HEARTBEAT_KEY.encode():
-            continue
-        try:
-            record = decode(kept.value, HaltRecord)
-        except msgspec.DecodeError:
-            continue
-        held = found.get(record.scope)
-        if held is None or (record.generation, record.epoch) >= (held.generation, held.epoch):
-            found[record.scope] = record
-    return list(found.values())
-
-
-def _last_audit(audit: list[Kept]) -> AuditRecord | None:
-    for kept in reversed(audit):
-        try:
-            return decode(kept.value, AuditRecord)
-        except msgspec.DecodeError:
-            continue
-    return None
 
 
 def _difference(

@@ -34,8 +34,8 @@ class Record(Protocol):
 class Limits:
     """How much one batch may hold. A single record larger than ``bytes_max`` is a batch of its own."""
 
-    records_max: int = 4096
-    bytes_max: int = 2 * 1024 * 1024
+    records_max: int = 8192
+    bytes_max: int = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, eq=False)
