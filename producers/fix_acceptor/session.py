@@ -18,11 +18,10 @@ import quickfix
 from simplefix import FixMessage
 
 from producers.fix_acceptor.intake import Intake
-from producers.fix_acceptor.settings import AcceptorSettings, SessionSettings
+from producers.fix_acceptor.settings import AcceptorSettings, SessionSettings, TlsSettings
 
 log = logging.getLogger(__name__)
 
-TLS: Final = "SERVER_CERTIFICATE_FILE"
 IDLE_S: Final = 0.001
 """Between two looks at the sockets when there was nothing to read: some 2 % of a core."""
 LOGOUT_S_MAX: Final = 3.0
@@ -103,7 +102,7 @@ class Acceptor:
             made.set(self._ids[-1], _own(session))
         self._application = _DropCopies(intake, give_up)
         stores, logs = quickfix.FileStoreFactory(made), quickfix.FileLogFactory(str(store / "log"))
-        kind = quickfix.SSLSocketAcceptor if TLS in settings.quickfix else quickfix.SocketAcceptor
+        kind = quickfix.SSLSocketAcceptor if settings.tls else quickfix.SocketAcceptor
         try:
             self._acceptor = kind(self._application, stores, made, logs)
         except quickfix.FIXException as error:
@@ -136,9 +135,18 @@ def _defaults(settings: AcceptorSettings, store: Path) -> Any:
     given = {
         "ConnectionType": "acceptor", "SocketAcceptPort": str(settings.port), "SocketReuseAddress": "Y",
         "FileStorePath": str(store / "sequence"), "UseDataDictionary": "N", "SocketNodelay": "Y",
-        **settings.quickfix,
+        **settings.quickfix, **_tls(settings.tls),
     }  # fmt: skip
     return _dictionary(given)
+
+
+def _tls(tls: TlsSettings | None) -> dict[str, str]:
+    if tls is None:
+        return {}
+    made = {"ServerCertificateFile": tls.certificate, "ServerCertificateKeyFile": tls.key}
+    if tls.client_ca:  # level 1 demands a certificate (2 would only ask for one)
+        made |= {"CertificationAuthoritiesFile": tls.client_ca, "CertificateVerifyLevel": "1"}
+    return made
 
 
 def _own(session: SessionSettings) -> Any:

@@ -12,7 +12,10 @@ CompId = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f
 Server = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"^[!-~]+$")]
 Tag = Annotated[int, Meta(ge=0, le=99_999)]
 Text = Annotated[str, Meta(max_length=12)]
-OURS: Final = ("ConnectionType", "SocketAcceptPort", "FileStorePath", "FileLogPath", "UseDataDictionary")
+OURS: Final = (
+    "ConnectionType", "SocketAcceptPort", "FileStorePath", "FileLogPath", "UseDataDictionary", "ServerCertificateFile",
+    "ServerCertificateKeyFile", "CertificationAuthoritiesFile", "CertificateVerifyLevel",
+)  # fmt: skip
 """QuickFIX's settings that say what this program is: not to be given."""
 
 
@@ -36,13 +39,22 @@ class SessionSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """QuickFIX's own settings of this session, by their names, as StartTime and EndTime (UTC)."""
 
 
+class TlsSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """PEM files. client_ca: only counterparts with a certificate of this authority may connect; empty: all may."""
+
+    certificate: str
+    key: str
+    client_ca: str = ""
+
+
 class AcceptorSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """All of it. quickfix: QuickFIX's own settings, by their names; SERVER_CERTIFICATE_FILE makes it listen with TLS."""
+    """All of it. quickfix: QuickFIX's own settings, by their names. tls: as below; None: listen without."""
 
     session: Annotated[tuple[SessionSettings, ...], Meta(min_length=1)]
     comp_id: CompId = "KNIGHTWATCH"
     port: Annotated[int, Meta(ge=1, le=65_535)] = 9878
     store: str = "fix-store"
+    tls: TlsSettings | None = None
     quickfix: dict[str, str] = field(default_factory=dict)
 
     def name_us(self, session: SessionSettings) -> str:
@@ -90,6 +102,9 @@ def _check(made: AcceptorSettings, source: str) -> None:
     for key in keys:
         if keys.count(key) > 1:
             raise ValueError(f"{source}: found the session {key} twice; expected each once; take one out")
+    for name in (made.tls.certificate, made.tls.key, made.tls.client_ca) if made.tls else ():
+        if name and not Path(name).is_file():
+            raise ValueError(f"{source}: tls: found no file {name}; expected a PEM file; correct the path")
     for settings in (made.quickfix, *(s.quickfix for s in made.session)):
         for name in OURS:
             if name in settings:
