@@ -4,6 +4,7 @@ from detectors.bank import Stage1
 from detectors.config import Stage1Config
 from halts.config import DeskConfig
 from halts.desk import Desk, DeskInput
+from replay.day import Makers
 from replay.runner import Engines
 from schemas.topics import ORDERFLOW
 
@@ -14,4 +15,9 @@ def live_engines(stage1: Stage1Config, desk: DeskConfig) -> Engines:
         stage1=lambda partition: Stage1(stage1, ORDERFLOW.name, partition),
         desk=lambda generation: Desk(desk, generation),
         desk_input=DeskInput,
+        heirs=Makers(
+            new=lambda generation: Desk(desk, generation),
+            restore=lambda state, generation: Desk.restore(desk, state, generation),
+            wrap=DeskInput,
+        ),
     )

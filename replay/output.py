@@ -4,7 +4,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Self
 
-from replay.runner import DeskOutputLike, Observers
+from replay.desk_like import DeskOutputLike
+from replay.runner import Observers
 from schemas.records import Ack, Breach, Command, FeatureRow, Verdict, encode
 from schemas.topics import AUDIT, HALTS, VERDICTS, Topic
 

@@ -6,8 +6,6 @@ question; the one after which all of its outputs come out again is it.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -15,12 +13,12 @@ from msgspec import Struct
 
 from halts.config import DeskConfig
 from halts.desk import Desk, DeskInput
-from replay.generations import Written, by_generation, last_audit, standing
+from replay.generations import Written, by_generation, halts_of, last_audit, standing
 from replay.journal import DESK_TOPICS, DeskLog, Kept, Place, decode_input
 from replay.parity_report import Difference, Part
 from replay.recorded import RecordedLog
-from schemas.records import AuditRecord, HaltRecord, Heartbeat, decode, encode
-from schemas.topics import AUDIT, HALTS, HEARTBEAT_KEY, VERDICTS
+from schemas.records import HaltRecord, Heartbeat, decode, encode
+from schemas.topics import AUDIT, HALTS, VERDICTS
 
 TAIL_OUTPUTS_MAX: Final = 64
 """Outputs at the end of a desk that may be left over when the order of its last inputs was not written down: the beats
@@ -81,7 +79,7 @@ class _DeskParity:
     def __init__(self, log: RecordedLog, desk_log: DeskLog, config: DeskConfig) -> None:
         self._log = desk_log
         self._config = config
-        halts = [Kept(r.offset, r.timestamp_ms, r.key, r.value) for r in log.records(HALTS.name) if r.value is not None]
+        halts = halts_of(log)
         self._written, self._direct = by_generation(halts, desk_log.audit)
         self._halts = halts
         ends = (kept[-1].timestamp_ms for kept in (*desk_log.inputs.values(), desk_log.audit, halts) if kept)

@@ -5,18 +5,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from msgspec import Struct
-
+from replay.day import Day, Makers
+from replay.desk_like import DeskLike, DeskOutputLike
+from replay.generations import halts_of, lives
 from replay.journal import DeskLog
 from replay.log import BATCH_ROWS, Log, Selection
 from replay.merge import Stage1Like, Ticker, Timed, merged, node_streams, stage1_stream
 from replay.recorded import RecordedLog
-from replay.timeline import Placed, Timeline
+from replay.timeline import Timeline
 from schemas.records import Ack, Breach, Command, HaltRecord, Tick, Verdict, encode
 from schemas.scopes import CANARY
-from schemas.topics import HALTS, VERDICTS, Topic
+from schemas.topics import HALTS, VERDICTS
 from schemas.units import S_NS
 
 DESK_INPUTS: Final = 256
@@ -25,34 +26,16 @@ TRAILING_NS_MAX: Final = 30 * S_NS
 """Event time for which ticks go on after the log while the desk still waits for something."""
 
 
-class DeskOutputLike(Protocol):
-    """A record for a topic, as the desk gives it."""
-
-    @property
-    def topic(self) -> Topic: ...
-    @property
-    def key(self) -> str: ...
-    @property
-    def record(self) -> Struct: ...
-
-
-class DeskLike(Protocol):
-    """What stage 2 must do to be replayed (``halts.desk.Desk`` does)."""
-
-    def step(self, inputs: Sequence[Any]) -> Sequence[DeskOutputLike]: ...
-    def waiting(self) -> bool:
-        """Whether a deadline (an ack that is due, say) is still open."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """Makers of the engines of one run: ``stage1(partition)``, ``desk(generation)``, and ``desk_input(topic, partition,
-    offset, record)``, which wraps an input of the desk."""
+    """Makers of the engines of one run: ``stage1(partition)``, ``desk(generation)``, ``desk_input(topic, partition,
+    offset, record)``, which wraps an input of the desk, and ``heirs``: the same for desks that take over from each
+    other, without which a recording is not run along its timeline."""
 
     stage1: Callable[[int], Stage1Like]
     desk: Callable[[int], DeskLike]
     desk_input: Callable[[str, int, int, Verdict | Ack | Command], Any]
+    heirs: Makers | None = None
 
 
 def _nothing(_: Any) -> None:
@@ -61,8 +44,8 @@ def _nothing(_: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Observers:
-    """Who watches a run. events: number just stepped; input: each record the desk
-    takes in; output: each it gives out."""
+    """Who watches a run. events: number just stepped; input: each record the desk takes in (once, however often desks
+    that took over read it again); output: each it gives out."""
 
     events: Callable[[int], None] = _nothing
     input: Callable[[Verdict | Ack | Command], None] = _nothing
@@ -106,10 +89,10 @@ class Run:
         self._see = observers
         self._rows = rows
         self._desk_inputs = desk_inputs
-        self._timeline = self._recorded_timeline() if timeline else None
-        self._desk = engines.desk(self._timeline.generation if self._timeline else 0)
+        self._day = self._recorded_day() if timeline else None
+        self._desk = engines.desk(0)
         self._ticker = Ticker()
-        self._offsets: Counter[str] = Counter()
+        self._offset = 0
         self._ticks = 0
         self._breaches = hashlib.sha256()
         self._outputs = hashlib.sha256()
@@ -117,26 +100,30 @@ class Run:
 
     def run(self) -> Result:
         """Work the whole log off. Cutting (``rows``, ``desk_inputs``) does not change the result."""
-        inputs = self._inputs(self._timeline.inputs() if self._timeline else self._merged())
-        while part := list(islice(inputs, self._desk_inputs)):
-            self._step(part)
-        if self._timeline is None:
+        if self._day is not None:
+            self._day.run()
+        else:
+            inputs = self._inputs(self._merged())
+            while part := list(islice(inputs, self._desk_inputs)):
+                self._hear(self._desk.step(part))
             self._trail()
         self.result.ticks = self._ticks
         self.result.digest = hashlib.sha256(self._breaches.digest() + self._outputs.digest()).hexdigest()
         return self.result
 
-    def _recorded_timeline(self) -> Timeline | None:
-        log = self._log
-        if not isinstance(log, RecordedLog) or not log.partitions(VERDICTS.name):
+    def _recorded_day(self) -> Day | None:
+        log, heirs = self._log, self._engines.heirs
+        if heirs is None or not isinstance(log, RecordedLog) or not log.partitions(VERDICTS.name):
             return None
-        return Timeline(DeskLog(log), self._stage1_streams())
+        desk_log = DeskLog(log)
+        timeline = Timeline(desk_log, self._stage1_streams())
+        found = lives(desk_log, halts_of(log))
+        return Day(desk_log, timeline, found, heirs, lambda placed: self._take(placed.record), self._hear)
 
-    def _merged(self) -> Iterator[Placed]:
+    def _merged(self) -> Iterator[Verdict]:
         nodes = [node for node in self._log.nodes() if self._selection.has_node(node)]
         streams = [*self._stage1_streams().values(), *node_streams(nodes)]
-        for verdict in self._ticker.between(merged(streams)):
-            yield VERDICTS.name, verdict
+        yield from self._ticker.between(merged(streams))
 
     def _stage1_streams(self) -> dict[int, Iterator[Timed]]:
         make = self._engines.stage1
@@ -149,18 +136,21 @@ class Run:
         self.result.events += events
         self._see.events(events)
 
-    def _inputs(self, placed: Iterable[Placed]) -> Iterator[Any]:
-        for topic, record in placed:
-            if isinstance(record, Breach):
-                self.result.verdicts[record.detector] += 1
-                self._breaches.update(encode(record))
-            self._ticks += isinstance(record, Tick)
-            self._see.input(record)
-            yield self._engines.desk_input(topic, 0, self._offsets[topic], record)
-            self._offsets[topic] += 1
+    def _inputs(self, verdicts: Iterable[Verdict]) -> Iterator[Any]:
+        for verdict in verdicts:
+            self._take(verdict)
+            yield self._engines.desk_input(VERDICTS.name, 0, self._offset, verdict)
+            self._offset += 1
 
-    def _step(self, inputs: list[Any]) -> None:
-        for output in self._desk.step(inputs):
+    def _take(self, record: Verdict | Ack | Command) -> None:
+        if isinstance(record, Breach):
+            self.result.verdicts[record.detector] += 1
+            self._breaches.update(encode(record))
+        self._ticks += isinstance(record, Tick)
+        self._see.input(record)
+
+    def _hear(self, outputs: Sequence[DeskOutputLike]) -> None:
+        for output in outputs:
             self._outputs.update(encode(output.record))
             self._see.output(output)
             record = output.record
@@ -177,4 +167,4 @@ class Run:
                 seconds = TRAILING_NS_MAX // S_NS
                 self.result.warnings.append(f"the desk still waits for something {seconds} s after the end of the log")
                 break
-            self._step(list(self._inputs([(VERDICTS.name, self._ticker.tick())])))
+            self._hear(self._desk.step(list(self._inputs([self._ticker.tick()]))))
