@@ -62,8 +62,8 @@ def accept(
     loaded = load(config, bootstrap=bootstrap, prefix=prefix)
     kafka = {**kafka_options(loaded), **KAFKA}
     with (
-        _until_told() as stop,
         Publisher(loaded.kafka.bootstrap, prefix=loaded.kafka.prefix, kafka=kafka) as publisher,
+        _until_told() as stop,
         Intake(made, publisher) as intake,
     ):
         _talk()

@@ -43,17 +43,20 @@ class Kept:
 class Counterpart:
     """The other end of a session, by hand."""
 
-    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, port: int, tls: ssl.SSLContext | None = None, version: str = "FIX.4.4", us: str = "BROKER"
+    ) -> None:
         plain = socket.create_connection(("127.0.0.1", port), timeout=5)
         self.socket: socket.socket = tls.wrap_socket(plain) if tls else plain
+        self.version, self.us = version, us
         self.numbers = itertools.count(1)
         self.got = b""
         self.send("A", "98=0|108=30|141=Y|554=a password|")
 
     def send(self, kind: str, fields: str, spoilt: bool = False) -> None:
         now = datetime.now(UTC).strftime("%Y%m%d-%H:%M:%S")
-        body = f"35={kind}|34={next(self.numbers)}|49=BROKER|52={now}|56=KNIGHTWATCH|{fields}".replace("|", "\x01")
-        text = f"8=FIX.4.4\x019={len(body)}\x01{body}"
+        body = f"35={kind}|34={next(self.numbers)}|49={self.us}|52={now}|56=KNIGHTWATCH|{fields}".replace("|", "\x01")
+        text = f"8={self.version}\x019={len(body)}\x01{body}"
         self.socket.sendall(f"{text}10={(sum(text.encode()) + spoilt) % 256:03d}\x01".encode())
 
     def hears(self, text: str) -> bool:
@@ -75,7 +78,8 @@ def port() -> int:
 @contextlib.contextmanager
 def acceptor(port: int, store: Path, **more: Any) -> Iterator[Kept]:
     kept, stop = Kept(), threading.Event()
-    settings = AcceptorSettings((SessionSettings("BROKER", "r1"),), port=port, store=str(store), **more)
+    sessions = (SessionSettings("BROKER", "r1"), SessionSettings("OLD", "r2", "FIX.4.2"))
+    settings = AcceptorSettings(sessions, port=port, store=str(store), **more)
     made = Acceptor(settings, kept, lambda error: pytest.fail(str(error)))  # type: ignore[arg-type]
     thread = threading.Thread(target=made.run, args=(stop,))
     thread.start()
@@ -98,6 +102,15 @@ def test_a_spoilt_message_is_asked_for_again(port: int, tmp_path: Path) -> None:
     assert them.hears("58=the acceptor ends|")
     assert [m.split(b"\x01")[2] for m in kept.messages] == [b"35=A", b"35=D"]
     assert b"password" not in kept.messages[0]
+
+
+def test_who_may_log_on(port: int, tmp_path: Path) -> None:
+    with acceptor(port, tmp_path) as kept:
+        assert Counterpart(port, version="FIX.4.2", us="OLD").hears("8=FIX.4.2|")
+        assert not Counterpart(port, version="FIX.4.2").hears("35=A|"), "this one speaks 4.4"
+        assert not Counterpart(port, us="STRANGER").hears("35=A|")
+    assert len(kept.messages) == 1
+    assert "STRANGER" in (tmp_path / "log" / "GLOBAL.event.current.log").read_text()
 
 
 def test_what_the_disk_does_not_take_is_not_counted(port: int, tmp_path: Path) -> None:
