@@ -1,7 +1,7 @@
 """FIX 4.2 and 4.4 drop copies as order flow: D, F, G as sent, 8 and 9 as the venue's answers."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -47,10 +47,14 @@ def read(
 
 
 class DropCopy:
-    """Messages to events, whether they come from a file or from a session. names_max: as ``Lives`` has it."""
+    """Messages to events, whether they come from a file or from a session. names_max: as ``Lives`` has it.
+
+    Where orders name their parents none is made up for those that do not: the named ones, which no message announces, would
+    then look like orphans.
+    """
 
     def __init__(self, routing: Routing, findings: Findings, tags: Tags, names_max: int = 0) -> None:
-        self.lives = self._lives = Lives(routing, names_max)
+        self.lives = self._lives = Lives(replace(routing, parents=routing.parents and not tags.parent), names_max)
         self._findings, self._tags = findings, tags
         self._sequences = Sequences(findings)
         self._by_type: dict[str, Callable[[Fields, int], Iterator[Event]]] = {

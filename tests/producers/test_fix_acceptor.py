@@ -119,6 +119,13 @@ def test_a_session_that_is_not_known() -> None:
     assert "FIX.4.4:KNIGHTWATCH->BROKER" in found.letters[0].detail
 
 
+def test_where_orders_name_their_parents_none_is_made_up() -> None:
+    settings = AcceptorSettings(session=(SessionSettings("BROKER", "r1", parent_tag=583),))
+    messages = [raw(1, "D", {**order("C1"), 583: "P7"}), raw(2, "D", order("C2"))]
+    events = to_dicts(Converter(settings, Findings(), 1).convert(messages).events)
+    assert [(e["kind"], e.get("parent_id")) for e in events] == [("order", "P7"), ("order", None)]
+
+
 def test_orders_longest_known_are_forgotten_first() -> None:
     lives = Lives(Routing(parents=False), names_max=2)
     for id_ in ("C1", "C2", "C3"):
