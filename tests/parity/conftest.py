@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -13,12 +14,13 @@ from detectors.config import Stage1Config
 from halts.config import DeskConfig
 from halts.desk import Desk, DeskInput
 from producers import scenarios
+from replay.journal import decode_input
 from replay.merge import Ticker, merged
 from replay.partition import partition_of
 from schemas.codec import encode_sbe_each
 from schemas.events import Batch
 from schemas.recording import Session
-from schemas.records import Ack, HaltRecord, Verdict, encode
+from schemas.records import Ack, AuditRecord, HaltRecord, Verdict, encode
 from schemas.topics import ACKS, ALL, AUDIT, HALTS, ORDERFLOW, VERDICTS, partition_count
 from streams.recorder_files import KafkaRecord, PartitionFile, Recording
 
@@ -66,9 +68,9 @@ class Day:
 class LiveDesk:
     """A desk at work: gives what it says to the day, answers its halts as gates would, can die and be replaced."""
 
-    def __init__(self, day: Day) -> None:
-        self.day = day
-        self.desk = Desk(DESK, 1)
+    def __init__(self, day: Day, config: DeskConfig = DESK) -> None:
+        self.day, self.config = day, config
+        self.desk = Desk(config, 1)
         self.waiting: list[Ack] = []
         self.state = (self.desk.snapshot(), 0, 0)
 
@@ -84,6 +86,21 @@ class LiveDesk:
         for ack in waiting:
             self.day.acks.append(encode(ack))
             self._step(ACKS.name, len(self.day.acks) - 1, ack)
+
+    def replaced(self, state: bytes, generation: int) -> None:
+        """Another takes over from a stored state: it adopts what stands on halts, and takes what its state does not
+        cover again: verdicts first, then acks."""
+        standing = [msgspec.json.decode(v, type=HaltRecord) for k, v in self.day.halts if k != "_heartbeat"]
+        latest = list({record.scope: record for record in standing}.values())
+        tail = msgspec.json.decode(self.day.audit[-1], type=AuditRecord) if self.day.audit else None
+        self.desk = Desk.restore(self.config, state, generation)
+        self._say(self.desk.adopt(latest, tail))
+        positions = self.desk.positions
+        for topic, values in ((VERDICTS.name, self.day.verdicts), (ACKS.name, self.day.acks)):
+            for offset in range(positions.get((topic, 0), 0), len(values)):
+                record = decode_input(topic, values[offset])
+                assert isinstance(record, Verdict | Ack)
+                self._step(topic, offset, record)
 
     def _step(self, topic: str, offset: int, record: Verdict | Ack) -> None:
         self._say(self.desk.step([DeskInput(topic, 0, offset, record)]))

@@ -7,14 +7,13 @@ import msgspec
 import pytest
 
 from detectors.bank import Stage1
-from halts.desk import Desk
 from replay import parity_desk
 from replay.engines import live_engines
 from replay.parity import compare
 from replay.parity_report import Parity
 from replay.recorded import RecordedLog
 from replay.runner import Run
-from schemas.records import AuditRecord, Breach, FeatureRow, HaltRecord, Tick
+from schemas.records import Breach, FeatureRow, HaltRecord, Tick
 from schemas.topics import HALTS, ORDERFLOW
 from tests.parity.conftest import DESK, STAGE1, Day, LiveDesk, verdict_log
 
@@ -188,12 +187,7 @@ def test_a_desk_that_died_and_was_replaced(empty_day: Day, tmp_path: Path, at: i
     state = desk.desk.snapshot()
     generation_1(desk, verdicts[at - unstored : at])
 
-    standing = [msgspec.json.decode(v, type=HaltRecord) for k, v in empty_day.halts if k != "_heartbeat"]
-    latest = list({record.scope: record for record in standing}.values())
-    tail = msgspec.json.decode(empty_day.audit[-1], type=AuditRecord) if empty_day.audit else None
-    desk.desk = Desk.restore(DESK, state, 2)
-    desk._say(desk.desk.adopt(latest, tail))
-    reread(desk)
+    desk.replaced(state, 2)
     generation_1(desk, verdicts[at:], 2)
 
     found = parity(empty_day.write(tmp_path))
@@ -204,19 +198,6 @@ def test_a_desk_that_died_and_was_replaced(empty_day: Day, tmp_path: Path, at: i
     left = sum(part.tail for part in found.parts if part.name.startswith("halts"))
     assert compared + left == len(empty_day.halts)
     assert left <= 2
-
-
-def reread(desk: LiveDesk) -> None:
-    """The new desk takes what its state does not cover again: verdicts first, then acks."""
-    from halts.desk import DeskInput
-    from replay.journal import decode_input
-
-    positions = desk.desk.positions
-    for topic, values in (("verdicts", desk.day.verdicts), ("acks", desk.day.acks)):
-        for offset in range(positions.get((topic, 0), 0), len(values)):
-            record = decode_input(topic, values[offset])
-            assert record is not None
-            desk._say(desk.desk.step([DeskInput(topic, 0, offset, record)]))
 
 
 def test_only_stage_1_rows_and_breaches_are_compared(day: Day) -> None:
