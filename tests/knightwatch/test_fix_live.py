@@ -126,7 +126,7 @@ def test_a_runaway_in_a_drop_copy_is_halted(running: Running) -> None:
     command = [sys.executable, "-m", "knightwatch", "worker", "--data", str(running.folder / "worker")]
     running._start([*command, "--bootstrap", running.kafka, "--prefix", running.prefix], "worker")
     with Follower(running.kafka, running.prefix) as follower:
-        assert wait_until(lambda: follower.seen.heartbeats > 3, 60), running.log("worker")
+        assert wait_until(lambda: follower.seen.heartbeats > 3, 120), running.log("worker")
         acceptor = running.acceptor("acceptor")
         client = running.client("client", ["calm", 60, 25], ["runaway", 1_500, 300])
         assert wait_until(lambda: any(s["what"] == "first_bad" for s in running.said("client")), 40), running.log(
