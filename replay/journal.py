@@ -69,16 +69,6 @@ class DeskLog:
             for offset in range(run.first, run.last + 1):
                 yield run.topic, offset
 
-    def order(self) -> Iterator[Place]:
-        """Each input once: in the order written down by the generations, one after the other, then by timestamp."""
-        reached = dict.fromkeys(DESK_TOPICS, 0)
-        for generation in sorted(self.runs):
-            for topic, offset in self.order_of(generation):
-                if offset >= reached[topic]:
-                    reached[topic] = offset + 1
-                    yield topic, offset
-        yield from self.rest(reached)
-
     def rest(self, reached: dict[str, int]) -> Iterator[Place]:
         """What comes after ``reached`` (topic -> next offset), by Kafka timestamp, topic and offset."""
         streams = (
