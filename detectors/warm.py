@@ -8,8 +8,9 @@ import numpy as np
 
 from detectors.bank import Stage1
 from detectors.config import Stage1Config
-from schemas import codec
+from schemas import codec, record_set
 from schemas.events import Kind, empty_events
+from schemas.packed import Packed
 from schemas.topics import ORDERFLOW
 from schemas.units import PRICE9, S_NS
 
@@ -33,8 +34,11 @@ def warm() -> int:
     engine = Stage1(Stage1Config(), ORDERFLOW.name, 0)
     values = codec.encode_sbe_each(events)
     found = 0
+    sizes = np.array([len(value) for value in values])
+    packed = Packed(b"".join(values), np.cumsum(sizes) - sizes, sizes)
+    record_set.parse([record_set.Body(b"\x0c" + bytes(6), 1, 0, 0, False)], 0)
     for start in range(0, n, 512):
-        part = values[start : start + 512]
+        part = packed[start : start + 512]
         batch = codec.decode(ORDERFLOW.name, 0, part, np.arange(start, start + len(part))).batch
         found += len(engine.step(batch))
     return found

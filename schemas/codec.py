@@ -61,7 +61,7 @@ def decode(
         whole = codec_sbe.decode_whole(values)
         if whole is not None:
             return _whole(topic, partition, values, at, *whole)
-    return _mixed(topic, partition, values, at)
+    return _mixed(topic, partition, list(values), at)
 
 
 def _whole(

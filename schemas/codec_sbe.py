@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from schemas.codec_check import HEADER, SIZE, bad_rows, explain_row, headers_good
 from schemas.codec_rules import Fault, Reason, Refusal
 from schemas.events import EVENT, MESSAGE, as_words
+from schemas.packed import Packed
 
 FIRST_BYTE: Final = MESSAGE.header[0] & 0xFF
 """What a good SBE value begins with (0xD8); no JSON text does."""
@@ -51,6 +52,8 @@ def encode_each(events: NDArray[Any]) -> list[bytes]:
 def decode_whole(values: Sequence[bytes | None]) -> tuple[NDArray[Any], NDArray[np.int64] | None] | None:
     """The fast path: events, and how many each value holds (None: one each), or None if any value is not whole SBE
     messages of this schema and version (the careful path must then look at each)."""
+    if isinstance(values, Packed):
+        return _packed_whole(values)
     try:
         lengths = set(map(len, values))  # type: ignore[arg-type]  # a tombstone is the TypeError below
         data = bytearray().join(values)  # type: ignore[arg-type]  # not bytes: the loops want writable memory
@@ -62,6 +65,15 @@ def decode_whole(values: Sequence[bytes | None]) -> tuple[NDArray[Any], NDArray[
             return None
         counts = np.fromiter(map(len, values), np.int64, len(values)) // SIZE  # type: ignore[arg-type]
     events = np.frombuffer(data, EVENT)
+    return (events, counts) if headers_good(as_words(events)) else None
+
+
+def _packed_whole(values: Packed) -> tuple[NDArray[Any], NDArray[np.int64] | None] | None:
+    lengths = values.lengths
+    if (lengths < SIZE).any() or (lengths % SIZE).any():
+        return None
+    events = values.joined().view(EVENT)
+    counts = None if len(events) == len(values) else lengths // SIZE
     return (events, counts) if headers_good(as_words(events)) else None
 
 

@@ -1,6 +1,5 @@
 """Many Kafka records as one Faust message: what the batched transport delivers and what the agents take."""
 
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,12 +10,14 @@ import faust
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.record_set import Records
+
 _value: Final = attrgetter("value")
 _offset: Final = attrgetter("offset")
 
 
 class Record(Protocol):
-    """One record as aiokafka decodes it (its Cython ``DefaultRecord`` or a ``ConsumerRecord``)."""
+    """One record: of ``schemas.record_set``, or as aiokafka decodes it (``DefaultRecord``, ``ConsumerRecord``)."""
 
     @property
     def offset(self) -> int: ...
@@ -61,12 +62,12 @@ class RecordBatch:
         return len(self.records)
 
     @cached_property
-    def values(self) -> list[bytes | None]:
-        return list(map(_value, self.records))
+    def values(self) -> Sequence[bytes | None]:
+        return self.records.values if isinstance(self.records, Records) else list(map(_value, self.records))
 
     @cached_property
-    def keys(self) -> list[bytes | None]:
-        return [record.key for record in self.records]
+    def keys(self) -> Sequence[bytes | None]:
+        return self.records.keys if isinstance(self.records, Records) else [record.key for record in self.records]
 
     @cached_property
     def headers(self) -> list[Sequence[tuple[str, bytes | None]]]:
@@ -75,6 +76,8 @@ class RecordBatch:
     @cached_property
     def offsets(self) -> NDArray[np.int64]:
         """(n,) offset of each record."""
+        if isinstance(self.records, Records):
+            return self.records.offsets
         n = len(self.records)
         if not n:
             return np.empty(0, np.int64)
@@ -86,6 +89,8 @@ class RecordBatch:
     @cached_property
     def timestamps(self) -> NDArray[np.int64]:
         """(n,) Kafka timestamp of each record, ms UTC."""
+        if isinstance(self.records, Records):
+            return self.records.timestamps
         return np.fromiter((record.timestamp for record in self.records), np.int64, len(self.records))
 
     def since(self, offset: int) -> "RecordBatch | None":
@@ -94,13 +99,16 @@ class RecordBatch:
             return self
         if offset >= self.end:
             return None
-        cut = bisect_left(self.records, offset, key=_offset)
+        cut = int(np.searchsorted(self.offsets, offset))
         return RecordBatch(self.topic, self.partition, offset, self.end, self.records[cut:])
 
 
 def split(batch: RecordBatch, limits: Limits) -> list[RecordBatch]:
     """Touching batches that keep to ``limits``, in order; ``[batch]`` when it does already."""
-    sizes = [len(value) if value is not None else 0 for value in batch.values]
+    if isinstance(batch.records, Records):
+        sizes = np.maximum(batch.records.values.lengths, 0).tolist()
+    else:
+        sizes = [len(value) if value is not None else 0 for value in batch.values]
     if len(sizes) <= limits.records_max and sum(sizes) <= limits.bytes_max:
         return [batch]
     cuts, count, held = [0], 0, 0
@@ -110,7 +118,7 @@ def split(batch: RecordBatch, limits: Limits) -> list[RecordBatch]:
             count = held = 0
         count += 1
         held += size
-    bounds = [batch.start, *(batch.records[i].offset for i in cuts[1:]), batch.end]
+    bounds = [batch.start, *(int(batch.offsets[i]) for i in cuts[1:]), batch.end]
     cuts.append(len(sizes))
     return [
         RecordBatch(batch.topic, batch.partition, bounds[k], bounds[k + 1], batch.records[cuts[k] : cuts[k + 1]])

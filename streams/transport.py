@@ -34,7 +34,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def on_start(self) -> None:
         await super().on_start()
         fetch.check(self._consumer)
-        fetch.tune(self._consumer)
+        fetch.tune(self._consumer, self.transport.batched.keys())
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         """As Faust's, but always with Faust's assignor: it keeps topics of equal partition count together, which
