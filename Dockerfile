@@ -14,7 +14,7 @@ COPY dashboards dashboards
 COPY knightwatch knightwatch
 COPY benchmarks benchmarks
 COPY config config
-RUN pip install --no-cache-dir ".[replay]"
+RUN pip install --no-cache-dir ".[fix,replay]"
 USER knightwatch
 # the detectors' loops, compiled ahead of time for the user who will run them
 RUN python -m detectors.warm
