@@ -3,16 +3,16 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import msgspec
-from kafka import KafkaConsumer, TopicPartition
 
+from benchmarks.lab.cluster import appended
 from benchmarks.lab.result import BenchmarkError
 from halts.gate import HaltGate
 from knightwatch.process import Child
@@ -189,7 +189,7 @@ def read(bootstrap: str, prefix: str) -> Stands:
     halts: list[HaltRecord] = []
     at_ms: list[int] = []
     beats: list[int] = []
-    for record in _records(bootstrap, topic_name(HALTS, prefix)):
+    for record in appended(bootstrap, topic_name(HALTS, prefix)):
         try:
             if record.key == HEARTBEAT_KEY.encode():
                 decode(record.value, Heartbeat)
@@ -200,20 +200,6 @@ def read(bootstrap: str, prefix: str) -> Stands:
         except msgspec.DecodeError as error:
             raise BenchmarkError(f"halts, offset {record.offset}: {error}") from error
     return Stands(halts, at_ms, Beats(beats))
-
-
-def _records(bootstrap: str, topic: str) -> Iterator[Any]:
-    part = TopicPartition(topic, 0)
-    consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
-    try:
-        consumer.assign([part])
-        end = consumer.end_offsets([part])[part]
-        consumer.seek_to_beginning(part)
-        while consumer.position(part) < end:
-            for records in consumer.poll(timeout_ms=500).values():
-                yield from records
-    finally:
-        consumer.close()
 
 
 def wait(check: Callable[[], bool], timeout_s: float, tend: Callable[[], None] = lambda: None) -> bool:
