@@ -7,7 +7,7 @@ client library; this is the part of which there is one for every event.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,13 @@ class Record:
     timestamp: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...]
+    _data: bytes
+    _headers_at: int
+
+    @property
+    def headers(self) -> tuple[tuple[str, bytes | None], ...]:
+        """Read when asked for. ValueError when they end too soon."""
+        return _headers(self._data, self._headers_at)
 
 
 class Records(Sequence[Record]):
@@ -83,8 +89,7 @@ class Records(Sequence[Record]):
             return Records(self.data, self.table[:, at])
         column = self.table[:, at]
         return Record(
-            int(column[OFFSET]), int(column[TIMESTAMP]), self.keys[at], self.values[at],
-            _headers(self.data, int(column[HEADERS])),
+            int(column[OFFSET]), int(column[TIMESTAMP]), self.keys[at], self.values[at], self.data, int(column[HEADERS]),
         )  # fmt: skip
 
     def __iter__(self) -> Iterator[Record]:
@@ -158,23 +163,20 @@ def _varint(data: Bytes, at: int, end: int) -> tuple[Int, Int]:
 
 
 def _headers(data: bytes, at: int) -> tuple[tuple[str, bytes | None], ...]:
+    octets = np.frombuffer(data, np.uint8)
+
+    def number(at: int) -> tuple[int, int]:
+        found, after = _varint(octets, at, len(octets))
+        if after < 0:
+            raise ValueError("the headers of a record end too soon")
+        return int(found), int(after)
+
     found: list[tuple[str, bytes | None]] = []
-    count, at = _read(data, at)
+    count, at = number(at)
     for _ in range(count):
-        size, at = _read(data, at)
+        size, at = number(at)
         name = data[at : at + size].decode()
-        size, at = _read(data, at + size)
+        size, at = number(at + size)
         found.append((name, data[at : at + size] if size >= 0 else None))
         at += max(size, 0)
     return tuple(found)
-
-
-def _read(data: Any, at: int) -> tuple[int, int]:
-    raw = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        raw |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return (raw >> 1) ^ -(raw & 1), at
-        shift += 7

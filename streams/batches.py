@@ -106,13 +106,13 @@ class RecordBatch:
 def split(batch: RecordBatch, limits: Limits) -> list[RecordBatch]:
     """Touching batches that keep to ``limits``, in order; ``[batch]`` when it does already."""
     if isinstance(batch.records, Records):
-        sizes = np.maximum(batch.records.values.lengths, 0).tolist()
+        sizes = np.maximum(batch.records.values.lengths, 0)
     else:
-        sizes = [len(value) if value is not None else 0 for value in batch.values]
-    if len(sizes) <= limits.records_max and sum(sizes) <= limits.bytes_max:
+        sizes = np.array([len(value) if value is not None else 0 for value in batch.values], np.int64)
+    if len(sizes) <= limits.records_max and sizes.sum() <= limits.bytes_max:
         return [batch]
     cuts, count, held = [0], 0, 0
-    for i, size in enumerate(sizes):
+    for i, size in enumerate(sizes.tolist()):
         if count and (count >= limits.records_max or held + size > limits.bytes_max):
             cuts.append(i)
             count = held = 0

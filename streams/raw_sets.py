@@ -32,31 +32,32 @@ class RecordSet:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._next = 0
-        self._at = -1
+        self._header: tuple[int, ...] = ()
+        """Of the batch that aiokafka has taken last; empty where only aiokafka reads it."""
+        self._start = 0
 
     def step(self, batch: Any) -> None:
         """Move to the batch that aiokafka has just taken. Out of step once (never, unless aiokafka changes how it
         reads), there is no body any more, and its own objects are taken."""
         at = self._next
-        self._at = -1
+        self._header, self._next = (), -1
         if at < 0 or at + _HEADER.size > len(self._data):
-            self._next = -1
             return
-        base, length, _, magic, _, _, last, *_ = _HEADER.unpack_from(self._data, at)
+        header = _HEADER.unpack_from(self._data, at)
+        base, length, _, magic, _, _, last, *_ = header
         if base != batch.base_offset or (magic == _MAGIC and base + last + 1 != batch.next_offset):
-            self._next = -1
             return
-        self._next = at + _BEFORE_LENGTH + length
+        self._start, self._next = at + _HEADER.size, at + _BEFORE_LENGTH + length
         if magic == _MAGIC:
-            self._at = at
+            self._header = header
 
     def body(self) -> Body | None:
         """What the batch holds; None where it is of an older format, which only aiokafka reads."""
-        if self._at < 0:
+        if not self._header:
             return None
-        base, _, _, _, _, attributes, _, first, last, _, _, _, count = _HEADER.unpack_from(self._data, self._at)
+        base, _, _, _, _, attributes, _, first, last, _, _, _, count = self._header
         appended = bool(attributes & _APPEND_TIME)
-        data = _DECODERS[attributes & _CODEC](self._data[self._at + _HEADER.size : self._next])
+        data = _DECODERS[attributes & _CODEC](self._data[self._start : self._next])
         return Body(data, count, base, last if appended else first, appended)
 
 

@@ -136,3 +136,13 @@ def test_the_tap_keeps_batched_topics_only_and_a_set_once() -> None:
     assert tap.of(TopicPartition("other", 0), records) is None
     assert tap.of(TP, fetched(producer_batch(0, [b"a"]), 0)) is None
     assert tap.cluster == "cluster"
+
+
+def test_headers_that_end_too_soon_are_refused_when_asked_for() -> None:
+    whole = (
+        b"\x10\x00\x00\x00\x01\x01\x02\x04\x02"  # a record of 8 bytes that says it has a header, whose name is cut off
+    )
+    record = parse([Body(whole, 1, 0, 0, False)], 0)[0]
+    assert (record.key, record.value) == (None, None)
+    with pytest.raises(ValueError, match="end too soon"):
+        _ = record.headers
