@@ -21,7 +21,7 @@ import random
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -30,8 +30,10 @@ from typing import Any, Final, Self
 from benchmarks.lab import cluster, storm
 from benchmarks.lab.incident import BAD_EVERY_NS, Incident, event
 from benchmarks.lab.result import Benchmark, BenchmarkError, say
+from halts.state import CLOSED
 from knightwatch.broker import EmbeddedKafka
 from knightwatch.broker_host import BrokerError
+from knightwatch.follow import wait_until
 from knightwatch.jars import JarError
 from producers import scenarios
 from producers.gateway import LiveGates, LiveRun
@@ -48,6 +50,7 @@ READY_S: Final = 90.0
 HALTED_S: Final = 30.0
 TARGET_S: Final = 10.0
 SETTLE_S: Final = 0.5
+LOOK_S: Final = 0.02
 SLOW_S: Final = 20.0
 """A round that takes longer shows the ends of the workers' logs."""
 GATES_KEPT: Final = 8
@@ -187,11 +190,17 @@ class Session:
         """Scope -> HALTING or HALTED, as any gate has it."""
         gates = [*self._fleet.gates.values(), *(runaway.gate for runaway in self._kept)]
         found = sorted((s.scope, s.epoch, s.state) for gate in gates for s in gate.state().scopes)
-        return {scope: state for scope, _, state in found if state in storm.CLOSED}
+        return {scope: state for scope, _, state in found if state in CLOSED}
 
-    def _tend(self) -> None:
-        for worker in self._workers.values():
-            worker.supervise()
+    def _wait(self, check: Callable[[], bool], timeout_s: float) -> bool:
+        """Whether ``check`` came true in time; workers that end meanwhile are started again."""
+
+        def look() -> bool:
+            for worker in self._workers.values():
+                worker.supervise()
+            return check()
+
+        return wait_until(look, timeout_s, LOOK_S)
 
     def _ready(self) -> None:
         """Both workers have partitions, and the fleet trades."""
@@ -201,7 +210,7 @@ class Session:
             at_work = all(worker.at_work() for worker in self._workers.values())
             return at_work and (self.firm_halted or all(gate.is_open for gate in gates))
 
-        if not storm.wait(ready, READY_S, self._tend):
+        if not self._wait(ready, READY_S):
             shut = {name: gate.state().reason for name, gate in self._fleet.gates.items() if not gate.is_open}
             raise BenchmarkError(f"not ready after {READY_S:g} s; closed: {shut}\n{storm.said(self._workers)}")
         time.sleep(SETTLE_S)
@@ -220,7 +229,7 @@ class Session:
         runaway = Runaway(f"X{number:04d}", self._kafka.bootstrap, self._prefix)
         runaway.gate.start()
         self._kept.append(runaway)
-        if not storm.wait(lambda: runaway.gate.is_open or self.firm_halted, READY_S, self._tend):
+        if not self._wait(lambda: runaway.gate.is_open or self.firm_halted, READY_S):
             raise BenchmarkError(f"the gate of {runaway.server} did not open: {runaway.gate.state().reason}")
         if self.firm_halted:
             return  # the halt of the round before has widened only now: this one is run on another fleet
@@ -237,7 +246,7 @@ class Session:
         try:
             self._kill(victim)
             back_ms = time.time_ns() // 1_000_000
-            storm.wait(lambda: self._halted().get(scope) == "HALTED", HALTED_S, self._tend)
+            self._wait(lambda: self._halted().get(scope) == "HALTED", HALTED_S)
             halted_ms = time.time_ns() // 1_000_000
             self._ready()
         finally:
@@ -279,12 +288,12 @@ class Session:
             "lost": [
                 scope
                 for scope in self._scopes
-                if last.get(scope) not in storm.CLOSED or halted_s[scope] is None or halted_s[scope] > HALTED_S
+                if last.get(scope) not in CLOSED or halted_s[scope] is None or halted_s[scope] > HALTED_S
             ],
             "doubled": stands.doubled(),
             "opened": stands.opened(),
             "reopened": self._watch.reopened,
-            "false": sorted({r.scope for r in stands.halts if r.state in storm.CLOSED} - expected),
+            "false": sorted({r.scope for r in stands.halts if r.state in CLOSED} - expected),
             "widened": "firm" in last,
             "workers_ended": sum(worker.ended for worker in self._workers.values()),
             "looks": self._watch.samples,

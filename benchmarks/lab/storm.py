@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +15,7 @@ import msgspec
 from benchmarks.lab.cluster import appended
 from benchmarks.lab.result import BenchmarkError
 from halts.gate import HaltGate
+from halts.state import CLOSED
 from knightwatch.process import Child
 from schemas.records import HaltRecord, Heartbeat, decode
 from schemas.scopes import CANARY
@@ -22,7 +23,6 @@ from schemas.topics import HALTS, HEARTBEAT_KEY, topic_name
 
 SAMPLE_S: Final = 0.005
 HERE: Final = "The desk is here, generation "
-CLOSED: Final = ("HALTING", "HALTED")
 
 
 @dataclass
@@ -200,17 +200,6 @@ def read(bootstrap: str, prefix: str) -> Stands:
         except msgspec.DecodeError as error:
             raise BenchmarkError(f"halts, offset {record.offset}: {error}") from error
     return Stands(halts, at_ms, Beats(beats))
-
-
-def wait(check: Callable[[], bool], timeout_s: float, tend: Callable[[], None] = lambda: None) -> bool:
-    """Whether ``check`` came true in time; ``tend`` is called between looks (every 20 ms)."""
-    end = time.monotonic() + timeout_s
-    while not check():
-        if time.monotonic() > end:
-            return False
-        tend()
-        time.sleep(0.02)
-    return True
 
 
 def said(workers: Mapping[str, Worker], lines: int = 30) -> str:
