@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from halts.state import CLOSED
 from replay.desk_like import DeskOutputLike, Replaceable
 from replay.generations import Life, newest
 from replay.journal import DeskLog, Place
@@ -24,7 +25,6 @@ from schemas.topics import VERDICTS
 
 TRIAL_BEATS: Final = 40
 """Heartbeats over which the possible states are tried: 10 s."""
-CLOSED: Final = ("HALTING", "HALTED")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,14 @@ from schemas.topics import ORDERFLOW
 
 def live_engines(stage1: Stage1Config, desk: DeskConfig) -> Engines:
     """What a worker with this configuration runs."""
+    heirs = Makers(
+        new=lambda generation: Desk(desk, generation),
+        restore=lambda state, generation: Desk.restore(desk, state, generation),
+        wrap=DeskInput,
+    )
     return Engines(
         stage1=lambda partition: Stage1(stage1, ORDERFLOW.name, partition),
-        desk=lambda generation: Desk(desk, generation),
-        desk_input=DeskInput,
-        heirs=Makers(
-            new=lambda generation: Desk(desk, generation),
-            restore=lambda state, generation: Desk.restore(desk, state, generation),
-            wrap=DeskInput,
-        ),
+        desk=heirs.new,
+        desk_input=heirs.wrap,
+        heirs=heirs,
     )
