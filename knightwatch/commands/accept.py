@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from knightwatch.commands.import_ import count_lines
 from knightwatch.commands.options import Bootstrap, Config, Json, Prefix
 
 if TYPE_CHECKING:
@@ -116,9 +117,7 @@ def text_of(document: dict[str, Any]) -> str:
     ]
     if document["restored"]:
         lines.append(f"{document['restored']:,} of them were in the journal from before")
-    for name in ("refused", "left_out", "notes"):
-        counts = ", ".join(f"{count:,} {reason}" for reason, count in document[name].items())
-        lines += [f"{name.replace('_', ' ')}: {counts}"] if counts else []
+    lines += count_lines(document)
     lines += [
         f"  {r['session']} MsgSeqNum {r['msg_seq_num']}: {r['reason']}: {r['text']}" for r in document["refused_first"]
     ]

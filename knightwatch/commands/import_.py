@@ -62,8 +62,15 @@ def _text(out: Path, document: dict[str, Any]) -> str:
     lines = [
         f"{document['events']:,} events of {document['servers']} routers from {document['lines']:,} lines to {out}"
     ]
+    lines += count_lines(document)
+    lines += [f"  {r['file']}: line {r['line']}: {r['reason']}: {r['text']}" for r in document["refused_first"]]
+    return "\n".join(lines)
+
+
+def count_lines(document: dict[str, Any]) -> list[str]:
+    """A line for each kind of count that an account has any of, for people."""
+    lines: list[str] = []
     for name in ("refused", "left_out", "notes"):
         counts = ", ".join(f"{count:,} {reason}" for reason, count in document[name].items())
         lines += [f"{name.replace('_', ' ')}: {counts}"] if counts else []
-    lines += [f"  {r['file']}: line {r['line']}: {r['reason']}: {r['text']}" for r in document["refused_first"]]
-    return "\n".join(lines)
+    return lines

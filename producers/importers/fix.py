@@ -54,7 +54,7 @@ class DropCopy:
     """
 
     def __init__(self, routing: Routing, findings: Findings, tags: Tags, names_max: int = 0) -> None:
-        self.lives = self._lives = Lives(replace(routing, parents=routing.parents and not tags.parent), names_max)
+        self.lives = Lives(replace(routing, parents=routing.parents and not tags.parent), names_max)
         self._findings, self._tags = findings, tags
         self._sequences = Sequences(findings)
         self._by_type: dict[str, Callable[[Fields, int], Iterator[Event]]] = {
@@ -88,22 +88,22 @@ class DropCopy:
             raise BadLine("unknown_word", fields[54], f"Side (54) {', '.join(SIDES)}")
         px, symbol = decimal(fields, 44, "Price", 0.0), need(fields, 55, "Symbol")
         named = {name: value for name, value in more.items() if value}
-        yield from self._lives.sent(
+        yield from self.lives.sent(
             ts, need(fields, 11, "ClOrdID"), symbol, side, whole(fields, 38, "OrderQty"), px, **named
         )
 
     def _cancel(self, fields: Fields, ts: int) -> Iterator[Event]:
-        life = self._lives.find(need(fields, 41, "OrigClOrdID"), "a cancel request")
-        yield from self._lives.cancel_sent(life, ts, need(fields, 11, "ClOrdID"))
+        life = self.lives.find(need(fields, 41, "OrigClOrdID"), "a cancel request")
+        yield from self.lives.cancel_sent(life, ts, need(fields, 11, "ClOrdID"))
 
     def _replace(self, fields: Fields, ts: int) -> Iterator[Event]:
-        life = self._lives.find(need(fields, 41, "OrigClOrdID"), "a replace request")
+        life = self.lives.find(need(fields, 41, "OrigClOrdID"), "a replace request")
         qty, px = whole(fields, 38, "OrderQty"), decimal(fields, 44, "Price", life.px)
-        yield from self._lives.replace_sent(life, ts, need(fields, 11, "ClOrdID"), qty, px)
+        yield from self.lives.replace_sent(life, ts, need(fields, 11, "ClOrdID"), qty, px)
 
     def _cancel_reject(self, fields: Fields, ts: int) -> Iterator[Event]:
-        life = self._lives.find(need(fields, 41, "OrigClOrdID"), "a refused request")
-        yield from self._lives.refused(life, ts, need(fields, 11, "ClOrdID"))
+        life = self.lives.find(need(fields, 41, "OrigClOrdID"), "a refused request")
+        yield from self.lives.refused(life, ts, need(fields, 11, "ClOrdID"))
 
     def _report(self, fields: Fields, ts: int) -> Iterator[Event]:
         kind = need(fields, 150, "ExecType")
@@ -115,7 +115,7 @@ class DropCopy:
             self._findings.left_out[f"exec_type_{kind[:4]}"] += 1
         else:
             named = [fields[tag] for tag in (11, 41) if fields.get(tag)]
-            known = next((name for name in named if name in self._lives), None)
+            known = next((name for name in named if name in self.lives), None)
             if known is None:
                 if kind not in ("0", "1", "2", "F", "8") or (fields.get(39) in ("2", "4", "8", "C") and kind == "0"):
                     raise BadLine(
@@ -127,10 +127,10 @@ class DropCopy:
                 yield from self._new(fields, ts)
                 self._findings.notes["order_made_up_from_report"] += 1
                 known = fields[11]
-            yield from self._answer(kind, self._lives.find(known, "a report"), fields, ts)
+            yield from self._answer(kind, self.lives.find(known, "a report"), fields, ts)
 
     def _answer(self, kind: str, life: Life, fields: Fields, ts: int) -> Iterator[Event]:
-        lives, own = self._lives, need(fields, 11, "ClOrdID")
+        lives, own = self.lives, need(fields, 11, "ClOrdID")
         if kind == "0":
             yield from lives.acked(life, ts)
         elif kind in ("1", "2", "F"):
