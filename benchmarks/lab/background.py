@@ -2,8 +2,9 @@
 
     python -m benchmarks.lab.background BOOTSTRAP PREFIX RATE SECONDS SERVERS FOLDER
 
-SECONDS of flow are made beforehand; stamped, and sent, at the moments that the rate intends, whatever happened to those
-before. When they are used up they are sent again with new ids and sequence numbers. Writes ``ready`` into FOLDER, begins
+As many events as SECONDS need are made beforehand, of a calm day at its own pace; stamped, and sent, at the moments that
+the rate intends, whatever happened to those before: the day runs fast, but no price moves further in an event than it
+did. When they are used up they are sent again with new ids and sequence numbers. Writes ``ready`` into FOLDER, begins
 when ``go`` is there, ends at ``stop``, and then writes ``done`` with ``{"events", "behind_ms_max"}``.
 """
 
@@ -29,16 +30,13 @@ SEED: Final = 11
 ID_FIELDS: Final = ("parent_id", "cl_ord_id", "orig_cl_ord_id", "exec_id")
 TAG: Final = slice(3, 3 + TAG_LEN)
 """Where the run tag stands in an id of ``producers.ids``."""
-_NATIVE_PER_S: Final = 110.0
-"""Events a second of one calm server, about: what the intensity is reckoned from."""
 
 
 def main(arguments: list[str]) -> None:
     """Run it."""
     bootstrap, prefix, rate, seconds, servers, folder = arguments
     per_s, at = float(rate), Path(folder)
-    intensity = max(0.1, per_s / (_NATIVE_PER_S * int(servers)))
-    events = flow.calm(round(per_s * float(seconds)), SEED, int(servers), intensity)
+    events = flow.calm(round(per_s * float(seconds)), SEED, int(servers))
     flow_again = Again(events)
     with Publisher(bootstrap, prefix=prefix) as publisher:
         (at / "ready").touch()
@@ -86,7 +84,7 @@ class Background:
     """The process, held by the benchmark."""
 
     def __init__(
-        self, bootstrap: str, prefix: str, rate: float, seconds: float, folder: Path, servers: int = 32
+        self, bootstrap: str, prefix: str, rate: float, seconds: float, folder: Path, servers: int = 8
     ) -> None:
         self._folder = folder / f"background-{rate:g}"
         self._folder.mkdir()
