@@ -110,6 +110,11 @@ _BLIND: Final = (
         "No worker reads order flow: nothing is being watched.", "desk-silent", "pipeline",
     ),
     Alert(
+        "FlowUnwatched", "blind", "page", f"max({m.UNWATCHED.name})", ">", 0, 1,
+        "Of {{ $value }} partitions of the order flow no worker has read anything for 2 s: the gates of the routers there "
+        "are closed until one does.", "desk-silent", "pipeline",
+    ),
+    Alert(
         "GateBlind", "blind", "page", level(m.GATE_HEARTBEAT_AGE), ">", 2, 3,
         "The gate of {{ $labels.server }} has not heard the desk for {{ $value | humanize }} s and is closed.",
         "desk-silent", "server",

@@ -49,6 +49,7 @@ def _headline() -> tuple[Panel, ...]:
     snapshot = Query(f"time() - min({level(m.SNAPSHOT_TIME, PARTITION)})", "oldest")
     workers = Query(f"count({m.PARTITIONS.name} > 0)", "workers")
     letters = Query(_total(m.DEAD_LETTERS), "dead letters")
+    unwatched = Query(f"max({m.UNWATCHED.name})", "unwatched")
     lag = Query(f"sum({level(m.LAG, PARTITION)})", "lag")
     return (
         heartbeat(4),
@@ -56,10 +57,12 @@ def _headline() -> tuple[Panel, ...]:
              unit="s", steps=CANARY_STEPS, spark=False, defaults={"decimals": 0}, links=(runbook("canary-late"),)),
         stat("Lag", "Messages on the broker not yet processed.", lag, w=4, steps=LAG_STEPS,
              links=(runbook("consumer-lag"),)),
+        stat("Unwatched partitions", "No worker reads them; the gates of their routers are closed.", unwatched, w=3,
+             steps=COUNT_STEPS, spark=False, defaults={"decimals": 0}, links=(runbook("desk-silent"),)),
         stat("Oldest snapshot", "Age of the oldest partition snapshot: what a restart has to read again.", snapshot,
-             w=4, unit="s", steps=AGE_STEPS, spark=False, defaults={"decimals": 0}),
-        stat("Workers with load", "Workers that hold order flow partitions.", workers, w=4, defaults={"decimals": 0}),
-        stat("Dead letters per second", "What could not be decoded.", letters, w=4, steps=COUNT_STEPS,
+             w=3, unit="s", steps=AGE_STEPS, spark=False, defaults={"decimals": 0}),
+        stat("Workers with load", "Workers that hold order flow partitions.", workers, w=3, defaults={"decimals": 0}),
+        stat("Dead letters per second", "What could not be decoded.", letters, w=3, steps=COUNT_STEPS,
              links=(runbook("dead-letters"),)),
     )  # fmt: skip
 

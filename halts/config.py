@@ -115,6 +115,8 @@ class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """A breach that was neither updated nor closed for so long is forgotten. Desk time."""
     node_alive_ms: Ms = 2_500
     """A node heard from within this is expected to answer a halt. Desk time."""
+    unwatched_after_ms: Ms = 2_000
+    """Gates of routers whose partition no worker has read for so long close until one does. UTC of workers. 0: never."""
     tick_step_ms_max: Annotated[int, Meta(ge=1, le=60_000)] = 250
     """Desk time passes by at most this per tick: one bad stamp cannot make timeouts fire."""
     cool_off_ms: Ms = 5_000

@@ -12,6 +12,7 @@ from detectors.fleet.bank import Fleet
 from halts import audit, overview
 from halts.clock import Clock
 from halts.config import DeskConfig
+from halts.coverage import Coverage
 from halts.keys import Ring
 from halts.ledger import decide, evolve
 from halts.opens import Opens, OpensState
@@ -43,12 +44,13 @@ from schemas.records import (
     NodeSeen,
     Tick,
     Verdict,
+    Watch,
 )
 from schemas.scopes import parse, scope
 from schemas.topics import AUDIT, HALTS, HEARTBEAT_KEY, Topic
 from schemas.units import MS_NS
 
-SNAPSHOT_VERSION: Final = 2
+SNAPSHOT_VERSION: Final = 3
 RUNS_MAX: Final = 256
 """Runs of inputs kept before they go to ``audit``."""
 
@@ -99,6 +101,7 @@ class Snapshot(Struct, frozen=True):
     repeats: int
     fenced: bool
     fleet: dict[str, Any] = {}
+    coverage: Coverage = Coverage()
 
 
 class Desk:
@@ -119,6 +122,7 @@ class Desk:
         self._opens = Opens(config)
         self._fleet = Fleet(config.fleet)
         self._chain = audit.Chain()
+        self._coverage = Coverage()
         self._positions: dict[tuple[str, int], int] = {}
         self._runs: list[Run] = []
         self._runs_at = 0
@@ -162,6 +166,8 @@ class Desk:
                 self._row(record)
             case Breach():
                 self._breach(record, given)
+            case Watch():
+                self._coverage = self._coverage.taken(record, self._clock.ts)
             case NodeSeen():
                 self._fleet.node(record.node, given, self._clock.now)
                 self._apply(NodeAlive(record.node.server))
@@ -192,7 +198,8 @@ class Desk:
             beat = Heartbeat(
                 ts=tick.ts, seq=self._clock.beats, generation=self.generation,
                 config_version=self._ledger.config.version, config_digest=self._ledger.config.digest,
-                audit_n=self._chain.n, audit_head=self._chain.prev,
+                audit_n=self._chain.n, audit_head=self._chain.prev, partitions=self._coverage.partitions,
+                unwatched=self._coverage.unwatched(tick.ts, self.config.unwatched_after_ms * MS_NS),
             )  # fmt: skip
             self._clock = self._clock.beaten()
             self._out.append(DeskOutput(HALTS, HEARTBEAT_KEY, beat))
@@ -333,6 +340,7 @@ class Desk:
             repeats=self._repeats,
             fenced=self.fenced,
             fleet=self._fleet.snapshot(),
+            coverage=self._coverage,
         )
         return msgspec.msgpack.encode(state)
 
@@ -353,6 +361,7 @@ class Desk:
         desk = cls(config, state.generation if generation is None else generation, verify)
         desk.fenced = state.fenced and desk.generation <= state.generation
         desk._clock, desk._ledger, desk._chain = state.clock, state.ledger, state.chain
+        desk._coverage = state.coverage
         desk._opens = Opens(config, state.opens)
         desk._fleet = Fleet.restore(config.fleet, state.fleet)
         desk._positions = {(topic, partition): offset for topic, partition, offset in state.positions}

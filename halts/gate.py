@@ -77,6 +77,8 @@ class GateSnapshot(Struct, frozen=True):
     undecodable: dict[str, str]
     acks_pending: int
     counters: dict[str, int]
+    unwatched: bool = False
+    """The desk lives, but no worker reads this router's orders."""
 
 
 class HaltGate:
@@ -182,6 +184,7 @@ class HaltGate:
             ),
             undecodable=dict(state.undecodable),
             acks_pending=len(self._outbox),
+            unwatched=state.unwatched >= 0,
             counters={
                 **dataclasses.asdict(state.counters),
                 "acks_sent": self._outbox.sent,

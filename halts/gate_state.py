@@ -13,6 +13,7 @@ of closed:
 * A value that does not decode, that no trusted key has signed (``halts.gate_trust``, when the gate has keys) or that
   goes back to an epoch which a desk has left closes the whole gate, also across reconnections, until a valid record
   that is not older stands under the same key. A key that is no scope can never carry one; there a tombstone releases.
+* A heartbeat that says that no worker reads this router's partition closes the gate until one says otherwise.
 * A tombstone never opens anything that is latched. A heartbeat that was counted before does not count again.
 * What is refused is told, once a second and key at most: ``take_refusals``.
 """
@@ -25,12 +26,14 @@ import msgspec
 from halts.gate_throttle import Throttle
 from halts.gate_trust import Trust
 from halts.gate_view import NOT_STARTED, OPEN, Decision, Restriction, Scopes, View, latched, restricted, severity
+from halts.partition import partition_of
 from schemas.records import Gate, HaltRecord, Heartbeat, decode
 from schemas.scopes import FIRM, parse, scope
 from schemas.topics import HEARTBEAT_KEY
 from schemas.units import MS_NS, S_NS
 
 __all__ = [
+    "NOBODY",
     "NOT_STARTED",
     "OPEN",
     "Counters",
@@ -48,6 +51,8 @@ SCOPES_MAX: Final = 100_000
 UNDECODABLE_MAX: Final = 1_000
 """Keys kept with the reason why their last value was not decoded; one more closes the gate for good."""
 VERSION: Final = 1
+NOBODY: Final = "-"
+"""Server of a fold that is no router's gate: of those who look on."""
 REFUSALS_MAX: Final = 100
 """Refused records waiting to be told; further ones are only counted."""
 TELL_NS: Final = S_NS
@@ -150,6 +155,9 @@ class GateState:
                 f"clock_skew_ns_max={clock_skew_ns_max}; expected a name, a positive time, a time that is not negative"
             )
         self.own = scope("server", server)
+        self._server = server
+        self.unwatched = -1
+        """Partition of this router's orders while no worker reads it; -1: one does, or nothing is known."""
         self.counters = Counters()
         self.records: dict[str, HaltRecord] = {}
         self.undecodable: dict[str, str] = {}
@@ -268,6 +276,13 @@ class GateState:
         else:
             self.deadline_ns = max(self.deadline_ns, mono_ns + left_ns)
         self.beat, self.beat_mono_ns = beat, mono_ns
+        self.unwatched = self._unread(beat)
+
+    def _unread(self, beat: Heartbeat) -> int:
+        if not beat.unwatched or beat.partitions <= 0 or self._server == NOBODY:
+            return -1
+        own = partition_of(self._server, beat.partitions)
+        return own if own in beat.unwatched else -1
 
     def _halt(self, name: str, new: HaltRecord, mono_ns: int) -> HaltRecord | None:
         if wrong := self._trust.problem(new, self.generation):
@@ -331,6 +346,9 @@ class GateState:
             return Decision(False, reason="not connected to halts")
         if not self.caught_up:
             return Decision(False, reason="not yet caught up with halts")
+        if self.unwatched >= 0:
+            where = f"partition {self.unwatched} of orderflow"
+            return Decision(False, reason=f"no worker reads this router's orders ({where}): closed until one does")
         return Decision(False, reason=f"no heartbeat of the desk for {self._fail_after_ns // MS_NS} ms")
 
     def view(self) -> View:
@@ -340,7 +358,7 @@ class GateState:
         everywhere, tables = self._scopes
         blocks = [r.decision for r in everywhere if not r.reduce_only]
         return View(
-            deadline_ns=0 if self.closed_reason() else self.deadline_ns,
+            deadline_ns=0 if self.unwatched >= 0 or self.closed_reason() else self.deadline_ns,
             expired=blocks[0] if blocks else self._expired(),
             clear=not everywhere and not any(tables.values()),
             everywhere=everywhere,

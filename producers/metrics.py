@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from halts.gate import Decision, GateSnapshot
 from schemas import metrics as m
 
-BLOCK_REASONS: Final = ("halt", "catching_up", "heartbeat", "undecodable")
+BLOCK_REASONS: Final = ("halt", "catching_up", "heartbeat", "undecodable", "unwatched")
 """Why a gate refuses: a scope is stopped, or the gate itself fails closed."""
 PUBLISH_REASONS: Final = ("dropped", "refused")
 """``dropped``: the backlog was full. ``refused``: the client gave the value up."""
@@ -54,6 +54,8 @@ def block_reason(decision: Decision, gate: Gate) -> str:
     snapshot = gate.state()
     if snapshot.undecodable:
         return "undecodable"
+    if snapshot.unwatched:
+        return "unwatched"
     return "heartbeat" if snapshot.caught_up else "catching_up"
 
 

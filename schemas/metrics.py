@@ -134,6 +134,9 @@ ACKS: Final = _counter(
     "acks", "What gates reported: blocked, cancelling, confirmed, refused (a bad halt record)", "server", "state"
 )
 HEARTBEAT_TIME: Final = _gauge("heartbeat_timestamp_seconds", "When the desk last said it lives", unit="seconds")
+UNWATCHED: Final = _gauge(
+    "partitions_unwatched", "Partitions of the order flow that no worker reads; their routers' gates are closed"
+)
 
 # --- gates and nodes --------------------------------------------------------------------------------------------------
 GATE_OPEN: Final = _gauge("gate_open", "1: the gate of the server lets orders through", "server")
@@ -141,7 +144,7 @@ GATE_HEARTBEAT_AGE: Final = _gauge(
     "gate_heartbeat_age_seconds", "Age of the desk's heartbeat as the gate sees it", "server", unit="seconds"
 )
 ORDERS_BLOCKED: Final = _counter(
-    "orders_blocked", "Orders the gate refused: halt, catching_up, heartbeat, undecodable", "server", "reason"
+    "orders_blocked", "Orders the gate refused: halt, catching_up, heartbeat, undecodable, unwatched", "server", "reason"
 )
 ORDERS_WORKING: Final = _gauge("orders_working", "Orders not yet known to be gone", "server")
 NODE_INFO: Final = _gauge(
@@ -186,7 +189,7 @@ ALL: Final[tuple[Metric, ...]] = (
     SEQ_GAPS, SEQ_REPEATS, LATE, CLAMPED, DEAD_LETTERS,
     SCORE_RATIO, FIRM_SCORE_RATIO, BREACH_SCORE, BREACH_LIMIT, BREACH_BASELINE, VERDICTS,
     LOSS_USD, LOSS_USD_PER_S, LOSS_USD_LIMIT, GROSS_USD, NET_USD, GROSS_USD_LIMIT, FIRM_GROSS_USD, FIRM_GROSS_USD_LIMIT,
-    SCOPE_STATE, SCOPE_SINCE, SCOPE_EPOCH, TRANSITIONS, HALT_CAUSES, GATES_PENDING, ACKS, HEARTBEAT_TIME,
+    SCOPE_STATE, SCOPE_SINCE, SCOPE_EPOCH, TRANSITIONS, HALT_CAUSES, GATES_PENDING, ACKS, HEARTBEAT_TIME, UNWATCHED,
     GATE_OPEN, GATE_HEARTBEAT_AGE, ORDERS_BLOCKED, ORDERS_WORKING, NODE_INFO, NODE_DRIFT, NODE_TIME,
     PUBLISHED, PUBLISH_ERRORS, PUBLISH_QUEUE, LAG, LATENCY, BATCH, DECODE, STEP, SNAPSHOT_TIME, SNAPSHOT_BYTES,
     REBALANCES, PARTITIONS, CANARY, CANARY_TIME, CANARY_FAILURES, BUILD_INFO,

@@ -115,6 +115,9 @@ class Heartbeat(Struct, frozen=True, tag_field="type", tag="heartbeat"):
     audit_n: int = 0
     audit_head: str = ""
     """How many records ``audit`` has, and the SHA-256 of the last: so that a cut end of it is seen."""
+    partitions: int = 0
+    unwatched: tuple[int, ...] = ()
+    """How many partitions ``orderflow`` has (0: not known), and those that no worker reads (halts.coverage)."""
 
 
 class Ack(Struct, frozen=True):
@@ -238,6 +241,17 @@ class Tick(Struct, frozen=True, tag_field="type", tag="tick"):
     probe: bool = False
 
 
+class Watch(Struct, frozen=True, tag_field="type", tag="watch"):
+    """Said four times a second by each worker: of the ``partitions`` of ``orderflow``, those that it holds and gets on
+    with. ``ts``: its clock, ns UTC."""
+
+    worker: str
+    ts: int
+    partitions: int
+    held: tuple[int, ...] = ()
+    v: int = 1
+
+
 class NodeSeen(Struct, frozen=True, tag_field="type", tag="node"):
     """A ``nodes`` record, forwarded so that the desk reads one ordered log."""
 
@@ -254,7 +268,7 @@ class DeclaredSeen(Struct, frozen=True, tag_field="type", tag="declared"):
     v: int = 1
 
 
-Verdict = Breach | FeatureRow | Tick | NodeSeen | DeclaredSeen
+Verdict = Breach | FeatureRow | Tick | Watch | NodeSeen | DeclaredSeen
 
 
 class AuditRecord(Struct, frozen=True):

@@ -17,6 +17,7 @@ from streams.outbox import Outbox
 from streams.settings import Settings
 from streams.stage1 import Stage1Factory, Stage1Partitions
 from streams.transport import BatchedApp, batched_topic
+from streams.watching import Watcher
 
 logger = get_logger(__name__)
 
@@ -109,13 +110,23 @@ def _connect(
         except (TimeoutError, KafkaError) as error:
             logger.warning("States could not be stored in time (%r): they will be made again from the log.", error)
 
+    def ends() -> dict[int, int]:
+        mine = [tp for tp, _ in stage1.positions() if tp in app.consumer.assignment()]
+        return {tp[1]: high for tp in mine if (high := app.consumer.highwater(tp)) is not None}
+
+    def positions() -> dict[int, int]:
+        return {tp[1]: at for tp, at in stage1.positions()}
+
+    flow = settings.topic(ORDERFLOW)
+    watcher = Watcher(Outbox(app, settings.prefix), positions, ends, lambda: app.consumer.partition_count(flow))
+
     async def tend() -> None:
+        await watcher.tell()
         await stage1.tend()
         await desk.tend()
-        for tp, next_offset in stage1.positions():
-            high = app.consumer.highwater(tp) if tp in app.consumer.assignment() else None
-            if high is not None:
-                meter.lag(ORDERFLOW.name, tp[1], max(0, high - next_offset))
+        reached = positions()
+        for partition, high in ends().items():
+            meter.lag(ORDERFLOW.name, partition, max(0, high - reached[partition]))
 
     app.timer(TEND_S)(tend)
     app.on_partitions_assigned.connect(assigned, weak=False)

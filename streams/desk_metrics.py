@@ -26,7 +26,7 @@ from streams.series import Series
 
 OWN: Final = (
     m.SCOPE_STATE, m.SCOPE_SINCE, m.SCOPE_EPOCH, m.HEARTBEAT_TIME, m.GATES_PENDING, m.NODE_INFO, m.NODE_DRIFT,
-    m.NODE_TIME, m.FIRM_GROSS_USD, m.FIRM_SCORE_RATIO, m.FIRM_GROSS_USD_LIMIT, m.LOSS_USD_LIMIT, m.CANARY_TIME,
+    m.NODE_TIME, m.FIRM_GROSS_USD, m.FIRM_SCORE_RATIO, m.FIRM_GROSS_USD_LIMIT, m.LOSS_USD_LIMIT, m.CANARY_TIME, m.UNWATCHED,
 )  # fmt: skip
 """Gauges that only the worker with the desk may show."""
 OF_SCOPE: Final = (m.SCOPE_STATE, m.SCOPE_SINCE, m.SCOPE_EPOCH, m.GATES_PENDING, m.TRANSITIONS)
@@ -62,6 +62,7 @@ class DeskMeter:
         for output in outputs:
             if isinstance(output.record, Heartbeat):
                 self._series(m.HEARTBEAT_TIME).set(output.record.ts / S_NS)
+                self._series(m.UNWATCHED).set(len(output.record.unwatched))
             elif isinstance(output.record, HaltRecord):
                 self._halt(part, output.record)
         for said in inputs:

@@ -133,6 +133,7 @@ class Stage1Partitions:
     def assigned(self, tps: Iterable[Any]) -> None:
         """These are ours now, all of them, and no others."""
         mine = sorted(tp for tp in tps if tp[0] == self._settings.topic(ORDERFLOW))
+        logger.info("Partitions of the order flow held: %s", ", ".join(str(tp[1]) for tp in mine) or "none")
         self._restoring = asyncio.create_task(self._restore(mine))
         self._meter.partitions(mine)
 

@@ -75,6 +75,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             active = self.assignment() if active_partitions is None else active_partitions
             return await fetch.fetch(consumer, active, self.transport.batched, timeout or 0.0)
 
+    def partition_count(self, topic: str) -> int | None:
+        """How many partitions the broker says ``topic`` has; None while it has not said."""
+        return len(self._ensure_consumer().partitions_for_topic(topic) or ()) or None
+
     async def commit_safe(self, offsets: Mapping[tuple[str, int], Safe]) -> bool:
         """Commit offsets with their notes. False: the group has moved on, and somebody else reads them again."""
         return bool(await self.call_thread(self._commit_safe, offsets))
@@ -122,6 +126,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         """``mark_safe`` for several partitions."""
         for tp, offset in positions.items():
             self.mark_safe(tp, offset, note)
+
+    def partition_count(self, topic: str) -> int | None:
+        """As the thread's."""
+        found: int | None = self._thread.partition_count(topic)
+        return found
 
     async def committed_notes(self, tps: Iterable[TP]) -> dict[tuple[str, int], Safe]:
         """What the broker holds for these partitions; those without a commit are left out."""

@@ -256,7 +256,7 @@ def _print(found: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]]
 def _status(client: "DeskClient") -> dict[str, Any]:
     from schemas.scopes import CANARY
 
-    age, alive = client.heartbeat_age_ms(), client.desk_alive()
+    age, alive, beat = client.heartbeat_age_ms(), client.desk_alive(), client.state.beat
     reason = client.state.closed_reason() or ("" if alive else "no fresh heartbeat of the desk")
     scopes = []
     for record in sorted(client.state.records.values(), key=lambda r: (r.state == "ACTIVE", r.scope)):
@@ -286,7 +286,7 @@ def _status(client: "DeskClient") -> dict[str, Any]:
             "heartbeat_age_ms": None if age is None else round(age, 1),
             "generation": client.state.generation,
         },
-        "gates": {"open": not reason, "reason": reason},
+        "gates": {"open": not reason, "reason": reason, "unwatched": list(beat.unwatched) if beat and alive else []},
         "scopes": scopes,
         "undecodable": client.state.undecodable,
     }

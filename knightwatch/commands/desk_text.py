@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from halts.coverage import unwatched_text
+
 
 def effect_text(found: dict[str, Any]) -> str:
     lines = [f"{found['scope']}: {found['state']}, epoch {found['epoch']}, halt {found['halt_id'] or '-'}"]
@@ -27,6 +29,7 @@ def status_text(found: dict[str, Any]) -> str:
     lines = [f"desk: {'alive' if desk['alive'] else 'SILENT'}, {heard}, generation {desk['generation']}"]
     if not found["gates"]["open"]:
         lines.append(f"gates: CLOSED everywhere: {found['gates']['reason']}")
+    lines.append(unwatched_text(found["gates"]["unwatched"]))
     shown = [s for s in found["scopes"] if s["state"] != "ACTIVE"]
     lines += [f"{s['scope']:20} {s['state']:9} {s['action']:17} epoch {s['epoch']:<4} {s['text']}" for s in shown]
     lines += [
