@@ -16,6 +16,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -23,7 +24,7 @@ from msgspec import Struct
 
 from halts.gate_acks import Sweeps, Working, as_working
 from halts.gate_clock import Leaps, boot_ns
-from halts.gate_io import Link, Outbox, Raw
+from halts.gate_io import Link, Outbox, Raw, partition_of
 from halts.gate_state import NOT_STARTED, OPEN, Decision, GateState, Refusal, View, severity
 from halts.gate_trust import Trust
 from schemas.records import Ack, Gate, HaltRecord
@@ -115,6 +116,7 @@ class HaltGate:
             fail_closed_after_ns=fail_closed_after_ms * MS_NS,
             clock_skew_ns_max=clock_skew_ms_max * MS_NS,
             trust=trust,
+            partition=partial(partition_of, server),
         )
         self._sweeps, self._outbox = Sweeps(server), Outbox()
         self._leaps = Leaps(LEAP_NS)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
+from kafka.partitioner.default import murmur2
 
 from schemas.records import Ack, encode
 from schemas.topics import ACKS, HALTS, topic_name
@@ -39,6 +40,11 @@ COMMON: Final[dict[str, Any]] = {
     "allow_auto_create_topics": False,
     "metrics_enabled": False,
 }
+
+
+def partition_of(server: str, partitions: int) -> int:
+    """Where the flow of ``server`` goes: Kafka's default partitioner, by key."""
+    return int((murmur2(server.encode()) & 0x7FFFFFFF) % partitions)
 
 
 @dataclass(frozen=True, slots=True)

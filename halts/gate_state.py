@@ -18,6 +18,7 @@ of closed:
 * What is refused is told, once a second and key at most: ``take_refusals``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,14 +27,12 @@ import msgspec
 from halts.gate_throttle import Throttle
 from halts.gate_trust import Trust
 from halts.gate_view import NOT_STARTED, OPEN, Decision, Restriction, Scopes, View, latched, restricted, severity
-from halts.partition import partition_of
 from schemas.records import Gate, HaltRecord, Heartbeat, decode
 from schemas.scopes import FIRM, parse, scope
 from schemas.topics import HEARTBEAT_KEY
 from schemas.units import MS_NS, S_NS
 
 __all__ = [
-    "NOBODY",
     "NOT_STARTED",
     "OPEN",
     "Counters",
@@ -51,8 +50,6 @@ SCOPES_MAX: Final = 100_000
 UNDECODABLE_MAX: Final = 1_000
 """Keys kept with the reason why their last value was not decoded; one more closes the gate for good."""
 VERSION: Final = 1
-NOBODY: Final = "-"
-"""Server of a fold that is no router's gate: of those who look on."""
 REFUSALS_MAX: Final = 100
 """Refused records waiting to be told; further ones are only counted."""
 TELL_NS: Final = S_NS
@@ -139,7 +136,8 @@ def read_heartbeat(value: bytes) -> Heartbeat:
 
 
 class GateState:
-    """Fold of ``halts`` for the gate of ``server``. Durations in ns.
+    """Fold of ``halts`` for the gate of ``server``. Durations in ns. partition: of that router's orders, from how many
+    there are; None for those who look on.
 
     >>> state = GateState("R1", fail_closed_after_ns=2_000_000_000, clock_skew_ns_max=500_000_000)
     >>> state.view().decide("", "", "", False).allowed, state.view().deadline_ns
@@ -147,7 +145,13 @@ class GateState:
     """
 
     def __init__(
-        self, server: str, *, fail_closed_after_ns: int, clock_skew_ns_max: int, trust: Trust | None = None
+        self,
+        server: str,
+        *,
+        fail_closed_after_ns: int,
+        clock_skew_ns_max: int,
+        trust: Trust | None = None,
+        partition: Callable[[int], int] | None = None,
     ) -> None:
         if not server or fail_closed_after_ns <= 0 or clock_skew_ns_max < 0:
             raise ValueError(
@@ -155,7 +159,7 @@ class GateState:
                 f"clock_skew_ns_max={clock_skew_ns_max}; expected a name, a positive time, a time that is not negative"
             )
         self.own = scope("server", server)
-        self._server = server
+        self._partition = partition
         self.unwatched = -1
         """Partition of this router's orders while no worker reads it; -1: one does, or nothing is known."""
         self.counters = Counters()
@@ -279,9 +283,9 @@ class GateState:
         self.unwatched = self._unread(beat)
 
     def _unread(self, beat: Heartbeat) -> int:
-        if not beat.unwatched or beat.partitions <= 0 or self._server == NOBODY:
+        if not beat.unwatched or beat.partitions <= 0 or self._partition is None:
             return -1
-        own = partition_of(self._server, beat.partitions)
+        own = self._partition(beat.partitions)
         return own if own in beat.unwatched else -1
 
     def _halt(self, name: str, new: HaltRecord, mono_ns: int) -> HaltRecord | None:

@@ -20,7 +20,7 @@ from msgspec import Struct
 from halts.draft import halt_id
 from halts.gate_io import COMMON
 from halts.gate_security import refusal_hint
-from halts.gate_state import NOBODY, GateState, severity
+from halts.gate_state import GateState, severity
 from halts.gate_trust import Trust
 from halts.orders import OPERATOR
 from halts.signing import sign
@@ -90,7 +90,7 @@ class DeskClient:
         self.bootstrap, self.prefix = bootstrap, prefix
         self._key, self._audience = key, audience
         self.state = GateState(
-            NOBODY,
+            "-",
             fail_closed_after_ns=fail_closed_after_ms * MS_NS,
             clock_skew_ns_max=clock_skew_ms_max * MS_NS,
             trust=trust,

@@ -12,7 +12,7 @@ import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from halts.gate_state import NOBODY, GateState
+from halts.gate_state import GateState
 from schemas.records import Ack, FeatureRow, HaltRecord, decode, decode_verdict
 from schemas.scopes import CANARY, CANARY_SERVER
 from schemas.topics import ACKS, HALTS, VERDICTS, topic_name
@@ -43,7 +43,7 @@ class Follower:
 
     def __init__(self, bootstrap: str, prefix: str = "", kafka: Mapping[str, Any] | None = None) -> None:
         self.seen = Seen()
-        self._state = GateState(NOBODY, fail_closed_after_ns=1, clock_skew_ns_max=0)
+        self._state = GateState("-", fail_closed_after_ns=1, clock_skew_ns_max=0)
         self._topics = {topic_name(t, prefix): t for t in (HALTS, ACKS, VERDICTS)}
         self._bootstrap, self._kafka = bootstrap, dict(kafka or {})
         self._stop = threading.Event()

@@ -144,7 +144,10 @@ GATE_HEARTBEAT_AGE: Final = _gauge(
     "gate_heartbeat_age_seconds", "Age of the desk's heartbeat as the gate sees it", "server", unit="seconds"
 )
 ORDERS_BLOCKED: Final = _counter(
-    "orders_blocked", "Orders the gate refused: halt, catching_up, heartbeat, undecodable, unwatched", "server", "reason"
+    "orders_blocked",
+    "Orders the gate refused: halt, catching_up, heartbeat, undecodable, unwatched",
+    "server",
+    "reason",
 )
 ORDERS_WORKING: Final = _gauge("orders_working", "Orders not yet known to be gone", "server")
 NODE_INFO: Final = _gauge(

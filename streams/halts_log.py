@@ -6,7 +6,7 @@ import msgspec
 from aiokafka import TopicPartition
 from mode import get_logger
 
-from halts.gate_state import NOBODY, GateState
+from halts.gate_state import GateState
 from halts.gate_trust import Trust
 from schemas.records import AuditRecord, HaltRecord, Heartbeat, decode
 from schemas.topics import AUDIT, HALTS, topic_name
@@ -26,7 +26,7 @@ class HaltsLog:
     """
 
     def __init__(self, trust: Trust | None = None) -> None:
-        self._state = GateState(NOBODY, fail_closed_after_ns=1, clock_skew_ns_max=0, trust=trust)
+        self._state = GateState("-", fail_closed_after_ns=1, clock_skew_ns_max=0, trust=trust)
 
     @property
     def records(self) -> dict[str, HaltRecord]:

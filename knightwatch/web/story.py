@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from halts.coverage import unwatched_text
-from halts.gate_state import NOBODY, GateState, severity
+from halts.gate_state import GateState, severity
 from halts.gate_trust import Trust
 from halts.state import RANK, Request
 from knightwatch.web.timeline import Entry, entry_of
@@ -132,7 +132,7 @@ class Story:
 
     def __post_init__(self) -> None:
         self.state = GateState(
-            NOBODY,
+            "-",
             fail_closed_after_ns=self.fail_closed_after_ms * MS_NS,
             clock_skew_ns_max=self.clock_skew_ms_max * MS_NS,
             trust=self.trust,

@@ -1,7 +1,9 @@
 """A gate state fed as the shell feeds it, for the gate's tests."""
 
+from functools import partial
 from typing import Any
 
+from halts.gate_io import partition_of
 from halts.gate_state import Decision, GateState
 from schemas.records import Cause, FirstEvent, HaltRecord, Heartbeat, Money, encode
 from schemas.topics import HEARTBEAT_KEY
@@ -26,7 +28,9 @@ class Log:
     """A gate state fed as the shell feeds it; time stands unless told."""
 
     def __init__(self, begin: int = 0, end: int = 0) -> None:
-        self.state = GateState("R1", fail_closed_after_ns=FAIL, clock_skew_ns_max=SKEW)
+        self.state = GateState(
+            "R1", fail_closed_after_ns=FAIL, clock_skew_ns_max=SKEW, partition=partial(partition_of, "R1")
+        )
         self.offset = self.state.connected(begin, end)
         self.mono = 5 * S_NS
         self.utc = UTC

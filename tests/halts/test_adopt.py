@@ -157,7 +157,7 @@ def test_a_snapshot_that_is_none_says_what_to_do() -> None:
         Desk.restore(CONFIG, b"\x93nonsense")
     world = World(CONFIG)
     raw = msgspec.msgpack.decode(world.desk.snapshot())
-    with pytest.raises(ValueError, match="version 99, expected 2"):
+    with pytest.raises(ValueError, match="version 99, expected 3"):
         Desk.restore(CONFIG, msgspec.msgpack.encode({**raw, "v": 99}))
 
 

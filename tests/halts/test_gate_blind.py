@@ -90,6 +90,10 @@ def an_unknown_version(log: Log) -> None:
     log.halt(halt("symbol:XYZ", "ACTIVE", v=2))
 
 
+def read_by_nobody(log: Log) -> None:
+    log.put(BEAT, encode(Heartbeat(log.utc, 60, 1, partitions=1, unwatched=(0,))))
+
+
 BLIND: dict[Callable[[Log], None], str] = {
     never_connected: "not connected to halts",
     not_caught_up: "not yet caught up with halts",
@@ -100,6 +104,7 @@ BLIND: dict[Callable[[Log], None], str] = {
     own_clock_ahead: "no heartbeat of the desk",
     heard_again: "no heartbeat of the desk",
     only_a_replaced_desk: "no heartbeat of the desk",
+    read_by_nobody: "no worker reads this router's orders",
     cut_short: "truncated or made anew",
     garbled: "cannot be used",
     a_key_that_is_no_scope: "cannot be used",
