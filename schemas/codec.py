@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas import codec_json, codec_sbe
+from schemas import codec_json, codec_sbe, json_scan
 from schemas.codec_json import encode as encode_json
 from schemas.codec_json import encode_each as encode_json_each
 from schemas.codec_json import to_dicts
@@ -61,7 +61,13 @@ def decode(
         whole = codec_sbe.decode_whole(values)
         if whole is not None:
             return _whole(topic, partition, values, at, *whole)
-    return _mixed(topic, partition, list(values), at)
+    rows, left = json_scan.scan(values)
+    refused: list[Refusal] = []
+    if len(left):
+        careful, refused = _careful([values[i] for i in left.tolist()], left)
+        rows = merge([rows, careful])
+    batch = Batch(topic, partition, rows.events, at[rows.values], rows.items)
+    return Decoded(batch, [_letter(refusal, topic, partition, at) for refusal in refused])
 
 
 def _whole(
@@ -86,15 +92,15 @@ def _whole(
     return Decoded(batch, [_letter(refusal, topic, partition, at) for refusal in refused])
 
 
-def _mixed(topic: str, partition: int, values: Sequence[bytes | None], at: NDArray[np.int64]) -> Decoded:
-    """Values of both encodings, and whatever else came along."""
+def _careful(values: Sequence[bytes | None], index: NDArray[np.int64]) -> tuple[Rows, list[Refusal]]:
+    """Values of both encodings, and whatever else came along; ``index`` (n,) says which value of the call each one is."""
     sbe: list[int] = []
     json: list[int] = []
     refused: list[Refusal] = []
     for i, value in enumerate(values):
         if not value:
             found = "null" if value is None else "no bytes"
-            refused.append(Refusal(Reason.empty, f"the value is {found}; expected one event or more", i))
+            refused.append(Refusal(Reason.empty, f"the value is {found}; expected one event or more", int(index[i])))
         elif value[0] == codec_sbe.FIRST_BYTE:
             sbe.append(i)
         else:
@@ -102,14 +108,12 @@ def _mixed(topic: str, partition: int, values: Sequence[bytes | None], at: NDArr
     parts = []
     for module, chosen in ((codec_sbe, sbe), (codec_json, json)):
         if chosen:
-            picked = [values[i] or b"" for i in chosen]
-            rows, faults = module.decode(picked, np.array(chosen, np.int64))
+            rows, faults = module.decode([values[i] or b"" for i in chosen], index[chosen])
             parts.append(rows)
             refused += faults
     rows = merge(parts) if parts else Rows(empty_events(0), np.empty(0, np.int64), np.empty(0, np.int32))
     refused.sort(key=lambda refusal: (refusal.value, refusal.item))
-    batch = Batch(topic, partition, rows.events, at[rows.values], rows.items)
-    return Decoded(batch, [_letter(refusal, topic, partition, at) for refusal in refused])
+    return rows, refused
 
 
 def _letter(refusal: Refusal, topic: str, partition: int, at: NDArray[np.int64]) -> DeadLetter:
