@@ -32,6 +32,7 @@ def warm() -> int:
     for name, every in (("parent_id", 50), ("cl_ord_id", 1), ("orig_cl_ord_id", 7), ("exec_id", 1)):
         events[name] = np.char.mod("%d", count // every).astype("S24")
     engine = Stage1(Stage1Config(), ORDERFLOW.name, 0)
+    codec.decode(ORDERFLOW.name, 0, codec.encode_json_each(events[:20]), np.arange(20))
     values = codec.encode_sbe_each(events)
     found = 0
     sizes = np.array([len(value) for value in values])

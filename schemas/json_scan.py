@@ -94,7 +94,7 @@ def scan(values: Sequence[bytes | None]) -> tuple[Rows, I64]:
 
 def _pack(values: Sequence[bytes | None]) -> Packed:
     """Values that are objects, one behind the other; no bytes where there is none."""
-    filled = [value or b"" for value in values] if None in values else values
+    filled = [value or b"" for value in values]
     lengths = np.fromiter(map(len, filled), np.int64, len(filled))
     return Packed(b"".join(filled), lengths.cumsum() - lengths, lengths)
 
