@@ -6,7 +6,7 @@ recording has Kafka coordinates besides, and these count. Node and declared reco
 in ``FILE.nodes.ndjson`` (FILE with or without its ending).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -91,6 +91,9 @@ class ParquetLog:
         self.findings = Findings()
         self._partitions = partitions
         self._stop = stop_on_bad_line
+        self._only: NDArray[np.bool_] | None = None
+        """(partitions,) which are read; None: all."""
+        self._counts: dict[int, int] = {}
         with readable(path):
             self._file = open_parquet(path)
         names = self._file.schema_arrow.names
@@ -103,8 +106,17 @@ class ParquetLog:
         self._columns = [*(name for name in COORDINATES if name in names), *arrow.COLUMNS]
         self._placed = "partition" in names and "offset" in names
 
-    def sources(self) -> list[EventSource]:
-        """One source a partition; they share one pass over the file, so read each once."""
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process it goes by name: it is opened anew there."""
+        return ParquetLog, (self.path, self._partitions, self._stop)
+
+    def counts(self) -> dict[int, int]:
+        """Partition -> its rows."""
+        if not self._counts:
+            self._counts = self._counted()
+        return self._counts
+
+    def _counted(self) -> dict[int, int]:
         counts: dict[int, int] = {}
         column = "partition" if self._placed else "server"
         for batch in rows_of(self.path, self._file, 1 << 20, [column]):
@@ -112,6 +124,15 @@ class ParquetLog:
                 where = self._where(batch)
             for partition, n in zip(*np.unique(where, return_counts=True), strict=True):
                 counts[int(partition)] = counts.get(int(partition), 0) + int(n)
+        return counts
+
+    def sources(self, only: Collection[int] | None = None) -> list[EventSource]:
+        """One source a partition (of those in ``only``); they share one pass over the file, so read each once."""
+        counts = self.counts()
+        if only is not None:
+            counts = {partition: n for partition, n in counts.items() if partition in only}
+            self._only = np.zeros(max(*self.counts(), 0) + 1, np.bool_)
+            self._only[list(only)] = True
         shared = _SharedPass(self, counts)
         return [_SharedSource(shared, partition, n) for partition, n in sorted(counts.items())]
 
@@ -151,7 +172,11 @@ class ParquetLog:
     def split_batches(self, rows: int, findings: Findings) -> Iterator[Batch]:
         """Batches by partition: the order holds within each partition only."""
         for where, batch in self._read(rows, findings):
-            for partition in np.unique(where):
+            found = np.flatnonzero(np.bincount(where))
+            if len(found) == 1:
+                yield Batch(ORDERFLOW.name, int(found[0]), batch.events, batch.offsets, batch.items)
+                continue
+            for partition in found:
                 mine = np.flatnonzero(where == partition)
                 events = take(batch.events, mine)
                 yield Batch(ORDERFLOW.name, int(partition), events, batch.offsets[mine], batch.items[mine])
@@ -160,6 +185,9 @@ class ParquetLog:
         """(partition of each row, rows) of consecutive pieces of the file."""
         next_offset: dict[int, int] = {}
         for raw in rows_of(self.path, self._file, rows, self._columns):
+            if self._only is not None:
+                with readable(self.path):
+                    raw = self._of_ours(raw)
             kept, events = events_of(self.path, raw, findings)
             if not len(events):
                 continue
@@ -172,6 +200,14 @@ class ParquetLog:
             if "item" in self._columns:
                 items = np.asarray(kept.column("item").to_numpy(zero_copy_only=False), np.int32)
             yield where, Batch(ORDERFLOW.name, -1, events, offsets, items)
+
+    def _of_ours(self, batch: Any) -> Any:
+        """The rows of the partitions that are read."""
+        import pyarrow as pa
+
+        assert self._only is not None
+        ours = self._only[self._where(batch)]
+        return batch if ours.all() else batch.filter(pa.array(ours))
 
     def _where(self, batch: Any) -> NDArray[np.int64]:
         """Partition of each row."""
@@ -189,7 +225,7 @@ class ParquetLog:
 def _count_up(where: NDArray[np.int64], next_offset: dict[int, int]) -> NDArray[np.int64]:
     """Offsets that count up within each partition, going on from ``next_offset`` (which is moved on)."""
     offsets = np.empty(len(where), np.int64)
-    for partition in np.unique(where):
+    for partition in np.flatnonzero(np.bincount(where)):
         mine = np.flatnonzero(where == partition)
         start = next_offset.get(int(partition), 0)
         offsets[mine] = np.arange(start, start + len(mine))

@@ -71,6 +71,8 @@ class Run:
 
     A recording that holds ``verdicts`` is run along its own timeline (``replay.timeline``), with the acks and commands
     of the day; any other log, or with ``timeline`` False, by the rule of ``replay.merge`` and without gates.
+    elsewhere: makes the streams of stage 1, given whom to tell how many events were stepped, where it does not run in
+    this process (``replay.processes``); only for a log without a timeline.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Run:
         rows: int = BATCH_ROWS,
         desk_inputs: int = DESK_INPUTS,
         timeline: bool = True,
+        elsewhere: Callable[[Callable[[int], None]], Iterable[Iterator[Timed]]] | None = None,
     ) -> None:
         self._log = log
         self._engines = engines
@@ -89,7 +92,8 @@ class Run:
         self._see = observers
         self._rows = rows
         self._desk_inputs = desk_inputs
-        self._day = self._recorded_day() if timeline else None
+        self._elsewhere = elsewhere
+        self._day = self._recorded_day() if timeline and elsewhere is None else None
         self._desk = engines.desk(0)
         self._ticker = Ticker()
         self._offset = 0
@@ -122,7 +126,8 @@ class Run:
 
     def _merged(self) -> Iterator[Verdict]:
         nodes = [node for node in self._log.nodes() if self._selection.has_node(node)]
-        streams = [*self._stage1_streams().values(), *node_streams(nodes)]
+        stage1 = self._elsewhere(self._count) if self._elsewhere else self._stage1_streams().values()
+        streams = [*stage1, *node_streams(nodes)]
         yield from self._ticker.between(merged(streams))
 
     def _stage1_streams(self) -> dict[int, Iterator[Timed]]:

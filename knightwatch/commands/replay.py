@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,9 @@ def replay(
     timeline: bool = typer.Option(
         True, help="Of a recording, keep the moments, acks and commands of the day (--no-timeline: events only)."
     ),
+    processes: int | None = typer.Option(
+        None, min=1, help="For stage 1 of a Parquet file; otherwise as many as there are cores, 1 for a small file."
+    ),
     out: Path | None = typer.Option(None, help="Folder to write verdicts.ndjson, halts.ndjson, audit.ndjson to."),
     as_json: Json = False,
 ) -> None:
@@ -49,7 +53,7 @@ def replay(
     if into_kafka:
         _into_kafka(opened, settings, speed, chosen, as_json)
         return
-    document = _offline(opened, settings, chosen, timeline, out, as_json)
+    document = _offline(opened, settings, chosen, timeline, processes, out, as_json)
     typer.echo(json.dumps(document) if as_json else _text(document))
 
 
@@ -81,12 +85,15 @@ def _into_kafka(opened: Any, settings: Any, speed: float, chosen: Any, as_json: 
     typer.echo(json.dumps({"records": sent}) if as_json else f"{sent:,} records into {kafka.bootstrap}")
 
 
-def _offline(opened: Any, settings: Any, chosen: Any, timeline: bool, out: Path | None, quiet: bool) -> dict[str, Any]:
+def _offline(
+    opened: Any, settings: Any, chosen: Any, timeline: bool, processes: int | None, out: Path | None, quiet: bool
+) -> dict[str, Any]:
     import msgspec
 
     from knightwatch.commands.progress import events_bar
     from replay.engines import live_engines
     from replay.output import OutputFiles
+    from replay.processes import stage1_elsewhere, useful
     from replay.runner import Observers, Run
 
     begun = time.perf_counter()
@@ -96,7 +103,12 @@ def _offline(opened: Any, settings: Any, chosen: Any, timeline: bool, out: Path 
         if out is not None:
             observers = stack.enter_context(OutputFiles(out)).observers(observers)
         engines = live_engines(settings.stage1, settings.desk)
-        result = Run(opened, engines, chosen, observers, timeline=timeline).run()
+        used = useful(opened, processes)
+
+        def apart(count: Callable[[int], None]) -> Sequence[Iterator[Any]]:
+            return stack.enter_context(stage1_elsewhere(opened, settings.stage1, chosen, used, count))
+
+        result = Run(opened, engines, chosen, observers, timeline=timeline, elsewhere=apart if used > 1 else None).run()
     findings = opened.findings
     return {
         "events": result.events,
