@@ -17,7 +17,7 @@ from replay.generations import Written, by_generation, halts_of, last_audit, sta
 from replay.journal import DESK_TOPICS, DeskLog, Kept, Place, decode_input
 from replay.parity_report import Difference, Part
 from replay.recorded import RecordedLog
-from schemas.records import HaltRecord, Heartbeat, decode, encode
+from schemas.records import AuditRecord, HaltRecord, Heartbeat, decode, encode
 from schemas.topics import AUDIT, HALTS, VERDICTS
 
 TAIL_OUTPUTS_MAX: Final = 64
@@ -28,6 +28,9 @@ TRIAL_OUTPUTS: Final = 200
 MISSING_MS_MAX: Final = 2_000
 """A recording may end between inputs and their outputs: what follows from inputs so near its end may be missing. A desk
 further behind is silent to the gates (``gate.fail_closed_after_ms``), so it does not get further behind unseen."""
+
+
+_Stood = tuple[list[HaltRecord], AuditRecord | None]
 
 
 class _Checker:
@@ -106,14 +109,15 @@ class _DeskParity:
     def _generation(self, generation: int, states: list[bytes | None], following: int | None) -> list[bytes | None]:
         """Compare one desk; the states at which the next may have taken over."""
         written = self._written[generation]
-        best = max(states, key=lambda state: self._trial(generation, written, state))
+        stood = self._stood(generation)
+        best = self._best(generation, stood, states)
         parts = {topic: Part(f"{topic} of desk generation {generation}") for topic in (HALTS.name, AUDIT.name)}
         self._parts += parts.values()
         checker = _Checker(self._log, written, parts, self._near_end_ms if following is None else None)
         beats = self._written[following].first_beat if following is not None else -1
         walk = _Walk(self._log, checker, beats)
         desk = self._desk(generation, best)
-        if walk.begin(desk, self._adopted(desk, generation)) and walk.go(desk, self._log.order_of(generation), True):
+        if walk.begin(desk, desk.adopt(*stood)) and walk.go(desk, self._log.order_of(generation), True):
             self._unwritten(walk, desk, following)
         if missing := sum(part.missing for part in parts.values()):
             self._notes.append(
@@ -141,14 +145,41 @@ class _DeskParity:
         places = list(self._log.rest({topic: desk.positions.get((topic, 0), 0) for topic in DESK_TOPICS}))
         walk.go(desk, iter(places), all(topic == VERDICTS.name for topic, _ in places))
 
-    def _trial(self, generation: int, written: Written, state: bytes | None) -> int:
-        """How many outputs come out as written from a state."""
+    def _best(self, generation: int, stood: _Stood, states: Sequence[bytes | None]) -> bytes | None:
+        """The state from which the most comes out as written. Once past the inputs in question, many are one and the same
+        desk: that one is tried once."""
+        if len(states) == 1:
+            return states[0]
+        past: dict[Any, int] = {}
+        for state in states:
+            for place, offset in self._desk(generation, state).positions.items():
+                past[place] = max(past.get(place, 0), offset)
+        best, most, tried = states[0], -1, set[Any]()
+        for state in states:
+            matched = self._trial(generation, stood, state, past, tried)
+            if matched > most:
+                best, most = state, matched
+            if most >= TRIAL_OUTPUTS:
+                break
+        return best
+
+    def _trial(self, generation: int, stood: _Stood, state: bytes | None, past: dict[Any, int], tried: set[Any]) -> int:
+        """How many outputs come out as written from a state; -1 if it comes to a desk that was tried."""
         parts = {topic: Part("") for topic in (HALTS.name, AUDIT.name)}
-        checker = _Checker(self._log, written, parts, None)
+        checker = _Checker(self._log, self._written[generation], parts, None)
         walk = _Walk(self._log, checker, -1)
         desk = self._desk(generation, state)
-        if walk.begin(desk, self._adopted(desk, generation)):
-            walk.go(desk, self._log.order_of(generation), True, TRIAL_OUTPUTS)
+        if not walk.begin(desk, desk.adopt(*stood)):
+            return checker.matched
+        known = False
+        for place in self._log.order_of(generation):
+            if not known and (known := all(desk.positions.get(at, 0) >= offset for at, offset in past.items())):
+                reached = (_without_repeats(desk.snapshot()), *checker.left().values())
+                if reached in tried:
+                    return -1
+                tried.add(reached)
+            if not walk.go(desk, iter((place,)), True) or checker.matched >= TRIAL_OUTPUTS:
+                break
         return checker.matched
 
     def _desk(self, generation: int, state: bytes | None) -> Desk:
@@ -156,15 +187,15 @@ class _DeskParity:
             return Desk(self._config, generation)
         return Desk.restore(self._config, state, generation)
 
-    def _adopted(self, desk: Desk, generation: int) -> list[Any]:
-        """The desk's answer to what stood on ``halts`` and ``audit`` before it, or a later one, wrote anything."""
+    def _stood(self, generation: int) -> _Stood:
+        """What stood on ``halts``, and last on ``audit``, before a desk or a later one wrote anything: it adopts that."""
         not_before = [written for g, written in self._written.items() if g >= generation]
         ends = {
             topic: min((w.records[topic][0].offset for w in not_before if w.records[topic]), default=1 << 62)
             for topic in (HALTS.name, AUDIT.name)
         }
         before = [kept for kept in self._log.audit if kept.offset < ends[AUDIT.name]]
-        return desk.adopt(standing(self._halts, ends[HALTS.name]), last_audit(before))
+        return standing(self._halts, ends[HALTS.name]), last_audit(before)
 
 
 class _Walk:
@@ -208,6 +239,12 @@ class _Walk:
             if isinstance(output.record, Heartbeat):
                 self._beats = output.record.seq + 1
         return self._checker.take(outputs, place)
+
+
+def _without_repeats(snapshot: bytes) -> bytes:
+    """A desk's state but for its count of inputs taken in before, on which nothing depends."""
+    state: dict[str, Any] = msgspec.msgpack.decode(snapshot)
+    return msgspec.msgpack.encode(state | {"repeats": 0})
 
 
 def _unsigned(value: bytes, replayed: Struct) -> bytes:

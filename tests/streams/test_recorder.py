@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 
+from knightwatch.follow import wait_until
 from replay.log import LogError
 from replay.recorded import RecordedLog
 from schemas.codec import encode_json, encode_sbe
@@ -133,15 +133,19 @@ def test_killed_in_the_middle(kafka: str, prefix: str, producer: Any, orders_of:
         Recorder(RecorderSettings(Path({str(tmp_path)!r}), {kafka!r}, {prefix!r}, roll_rows=400)).run(lambda: False)
     """
     child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)])
+
+    def finished() -> int:
+        assert child.poll() is None, "the recorder ended by itself"
+        return len(list(tmp_path.glob("orderflow/*.parquet")))
+
     try:
-        for start in range(0, 4_000, 100):
-            send(producer, flow, [encode_sbe(events[i : i + 1]) for i in range(start, start + 100)])
-            finished = list(tmp_path.glob("orderflow/*.parquet"))
-            if len(finished) >= 2:
-                break
-            time.sleep(0.05)
-        assert finished
-        sent = start + 100
+        # how long it takes to start is the machine's business: its first manifest is the sign of life
+        assert wait_until(lambda: finished() >= 0 and (tmp_path / MANIFEST).exists(), 60)
+        sent = 0
+        while finished() < 2 and sent < len(events):
+            send(producer, flow, [encode_sbe(events[i : i + 1]) for i in range(sent, sent + 100)])
+            sent += 100
+        assert wait_until(lambda: finished() >= 2, 30)
     finally:
         os.kill(child.pid, signal.SIGKILL)
         child.wait(10)
