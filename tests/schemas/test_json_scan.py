@@ -128,6 +128,27 @@ def test_the_odd_is_left_to_the_careful_reader(changed: dict[str, Any]) -> None:
     assert agrees([value]) == 0
 
 
+@pytest.mark.parametrize("name", ["v", "kind", "server", "seq", "ts"])
+def test_nothing_that_lacks_a_field_is_taken(name: str) -> None:
+    assert agrees([json.dumps({key: value for key, value in GOOD.items() if key != name}).encode()]) == 0
+
+
+@pytest.mark.parametrize(
+    "again",
+    ['"parent_id":"Q"', '"qty":7', '"px":1.5', '"side":"S"', '"poss_dup":true', '"kind":"cancel"', '"server":"LONGER"'],
+)
+def test_a_key_that_comes_twice_is_not_taken(again: str) -> None:
+    text = json.dumps(GOOD)
+    assert agrees([f"{{{again},{text[1:]}".encode(), f"{text[:-1]},{again}}}".encode()]) == 0
+
+
+@pytest.mark.parametrize(
+    "key", ["parent_id\\u0000", "parent_id\0", "Parent_id", "parent_ie", "orig_cl_ord_id_of_it", ""]
+)
+def test_a_key_that_only_looks_known_is_not_taken(key: str) -> None:
+    assert agrees([json.dumps(GOOD).replace("parent_id", key).encode()]) == 0
+
+
 def test_cutting_does_not_matter(rng_values: list[bytes | None]) -> None:
     offsets = np.arange(len(rng_values))
     whole = decode("orderflow", 0, rng_values, offsets)
