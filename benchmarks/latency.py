@@ -62,6 +62,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--low-rate", type=float, default=100)
     parser.add_argument("--low-n", type=int, default=40)
     parser.add_argument("--no-faust", action="store_true", help="leave stock Faust out")
+    parser.add_argument("--warm", type=float, default=WARM_S, help="seconds of flow before the first incident")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--bootstrap", default=None, help="a broker as HOST:PORT; otherwise an embedded one")
 
@@ -71,9 +72,9 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     rng = random.Random(given.seed)
     logging.getLogger("halts").setLevel(logging.ERROR)  # each halt would be said by each gate
     with cluster.broker(given.bootstrap) as bootstrap, tempfile.TemporaryDirectory(prefix="knightwatch-") as folder:
-        high = _ours(bootstrap, cluster.fresh("high-"), given.rate, given.n, rng, Path(folder))
+        high = _ours(bootstrap, cluster.fresh("high-"), given.rate, given.n, rng, Path(folder), given.warm)
         low = (
-            _ours(bootstrap, cluster.fresh("low-"), given.low_rate, given.low_n, rng, Path(folder))
+            _ours(bootstrap, cluster.fresh("low-"), given.low_rate, given.low_n, rng, Path(folder), 0.0)
             if given.low_n
             else None
         )
@@ -83,7 +84,9 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     return {**high, "low": low, "faust_low": faust, "target": TARGET}
 
 
-def _ours(bootstrap: str, prefix: str, rate: float, n: int, rng: random.Random, folder: Path) -> dict[str, Any]:
+def _ours(
+    bootstrap: str, prefix: str, rate: float, n: int, rng: random.Random, folder: Path, warm_s: float
+) -> dict[str, Any]:
     cluster.make_topics(bootstrap, prefix)
     with ExitStack() as stack:
         worker = stack.enter_context(Worker(bootstrap, prefix, folder, prefix + "worker", CONFIG))
@@ -91,7 +94,7 @@ def _ours(bootstrap: str, prefix: str, rate: float, n: int, rng: random.Random, 
         stack.callback(background.close)
         background.start()
         until(lambda: worker.processed() > rate, READY_S, 0.1, "flow through the worker", worker)
-        time.sleep(WARM_S)
+        time.sleep(warm_s)
         publisher = stack.enter_context(Publisher(bootstrap, prefix=prefix))
         say(f"{rate:g} events/s: {n} incidents ...")
         done: list[Incident] = []

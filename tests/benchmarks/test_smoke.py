@@ -31,7 +31,7 @@ ON_KAFKA = {
         {"orders", "rss_mb_live", "rss_mb_end", "slope_mb_per_hour"},
     ),
     "latency": (
-        ("--rate", "200", "--n", "2", "--low-n", "0"),
+        ("--rate", "200", "--n", "2", "--low-n", "0", "--warm", "1"),
         {"rate", "n", "p50_ms", "p99_ms", "max_ms", "stages", "samples_ms"},
     ),
 }
