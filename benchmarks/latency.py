@@ -6,9 +6,9 @@ Embedded Kafka, a real worker with everything on, healthy flow at ``--rate`` fro
 this process routers with real ``HaltGate``s that go wrong one after the other: children beyond a full parent, one a
 millisecond. Each incident is another server, hence a halt of its own; what
 would widen one halt to the firm, and so close the gates of incidents to come, is switched off (``siblings_to_widen = 0``,
-``ack_timeout_ms = 1900``), and the rate of the healthy flow, a calm day that runs many times too fast, warns only;
-everything else is at its default. The clock starts when the first bad order *should* be sent and ends when the gate's own
-thread says that it is closed.
+``ack_timeout_ms = 1900``), and scores of the healthy flow, a calm day that runs many times too fast, warn only
+(``families_to_halt = 10``, *rate* to warn); everything else is at its default. The clock starts when the first bad order
+*should* be sent and ends when the gate's own thread says that it is closed.
 
 At ``--low-rate`` the same, and stock Faust beside it: an agent that sends each event on. Both are then taken by the time
 at which Kafka appended the result (ours: the breach on ``verdicts``), from the intended send time of its cause.
@@ -42,14 +42,16 @@ CONFIG: Final = """
 [desk]
 siblings_to_widen = 0
 ack_timeout_ms = 1900
+families_to_halt = 10
 [desk.rules.rate]
 statistical = "warn"
 """
-FLOW_S: Final = 30.0
+FLOW_S: Final = 150.0
+"""Before its flow is used up and begins anew, at other prices: longer than the incidents take."""
 GATES_AT_ONCE: Final = 8
 GAP_S: Final = (0.2, 0.5)
 READY_S: Final = 240.0
-WARM_S: Final = 30.0
+WARM_S: Final = 20.0
 """Of flow before the first incident. The broker's own compiler (JIT) takes a third of a core until it is through."""
 FAUST_WARM: Final = 20
 TARGET: Final = {"p50_ms": 60, "p99_ms": 150}
