@@ -212,7 +212,7 @@ def _rates(axes: Any, results: Mapping[str, Result]) -> bool:
         axes.plot([rate["min"] / 1e3, rate["max"] / 1e3], [i, i], color="black", linewidth=1)
         axes.text(rate["max"] / 1e3, i, f" {rate['median'] / 1e3:,.0f}", va="center")
     axes.set_yticks(range(len(bars)), [label for label, _, _ in bars])
-    axes.set_xlabel("thousand events/s from Kafka, one event a record (median; line: least to most)")
+    axes.set_xlabel("thousand events/s (median; line: least to most)")
     return bool(bars)
 
 
