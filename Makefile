@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 STAMP := $(VENV)/.ready
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -15,17 +16,20 @@ help: ## Show this list
 
 setup: $(STAMP) ## Make .venv with every extra
 
-$(STAMP): pyproject.toml
+$(INSTALLED): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "knightwatch needs Python 3.11 or newer; found $$(python3 --version 2>&1). Install the system package python3.11 (or newer)."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module. Install the system package python3-venv (Debian, Ubuntu), then run make again."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing packages into $(VENV) (a minute the first time) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench,browser,desk,embedded,fix,replay,sim,test]'
+	@touch $(INSTALLED)
+
+$(STAMP): $(INSTALLED)
 	@echo "compiling the detectors' loops (up to a minute, once) ..."
 	@$(BIN)/python -m detectors.warm
 	@touch $(STAMP)
 
-check: $(STAMP) ## Lint, types, layers
+check: $(INSTALLED) ## Lint, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
