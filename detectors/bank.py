@@ -6,23 +6,25 @@ import numpy as np
 
 from detectors.arrays import I64, U64, where
 from detectors.config import Stage1Config
+from detectors.onepass import CHUNK, Room, room_of
 from detectors.server import Placed, ServerEngine
 from detectors.snapshot import dump, from_bytes, load, to_bytes
 from schemas.events import Batch, as_words, word_of
 from schemas.jit import compiled
 from schemas.records import Breach, FeatureRow
 
-_CHUNK = 8_192
 _SERVER = word_of("server")
 
 
 class Stage1:
     """``step(batch) -> verdicts``. No clock, no chance, no I/O; any cutting of the log gives the same verdicts.
 
-    next_offset: first input offset not yet processed. refused: events of servers beyond ``servers_max``.
+    next_offset: first input offset not yet processed. refused: events of servers beyond ``servers_max``. room: to work
+    in; engines that are never at work at the same time (of one thread) may share it.
     """
 
-    def __init__(self, config: Stage1Config, topic: str, partition: int) -> None:
+    def __init__(self, config: Stage1Config, topic: str, partition: int, room: Room | None = None) -> None:
+        self._room = room or room_of()
         self.config = config
         self.topic = topic
         self.partition = partition
@@ -33,8 +35,8 @@ class Stage1:
     def step(self, batch: Batch) -> list[Breach | FeatureRow]:
         """Verdicts, in the order of the events that decided them."""
         out: list[Breach | FeatureRow] = []
-        for start in range(0, len(batch), _CHUNK):
-            part = batch if len(batch) <= _CHUNK else batch[start : start + _CHUNK]
+        for start in range(0, len(batch), CHUNK):
+            part = batch if len(batch) <= CHUNK else batch[start : start + CHUNK]
             placed = self._chunk(part)
             out += [verdict for _, _, verdict in placed]
         if len(batch):
@@ -61,7 +63,7 @@ class Stage1:
             if len(self.servers) >= self.config.servers_max:
                 self.refused += len(batch)
                 return []
-            engine = self.servers[name] = ServerEngine(name, self.config)
+            engine = self.servers[name] = ServerEngine(name, self.config, self._room)
         return engine.step(batch, places)
 
     def totals(self) -> dict[str, dict[str, int]]:
@@ -81,13 +83,13 @@ class Stage1:
         )
 
     @classmethod
-    def restore(cls, config: Stage1Config, data: bytes) -> "Stage1":
+    def restore(cls, config: Stage1Config, data: bytes, room: Room | None = None) -> "Stage1":
         """The engine that made the snapshot, under the same configuration; SnapshotError otherwise."""
         state: dict[str, Any] = from_bytes(data)
-        engine = cls(config, state["topic"], state["partition"])
+        engine = cls(config, state["topic"], state["partition"], room)
         engine.next_offset, engine.refused = state["next_offset"], state["refused"]
         for name, saved in state["servers"].items():
-            engine.servers[name] = ServerEngine(name, config)
+            engine.servers[name] = ServerEngine(name, config, engine._room)
             load(engine.servers[name], saved)
         return engine
 

@@ -13,7 +13,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import I64, where
+from detectors.arrays import I64
+from schemas.jit import compiled
 from schemas.units import MIN_NS, S_NS
 
 _SECONDS = 60
@@ -68,15 +69,17 @@ class Baseline:
             return float(self.profile[bucket]) * self.factor
         return self.mean if self.warm else 0.0
 
+    def begin(self, t: int) -> None:
+        """An event at stream time t (ns); each flow of a minute calls it before its values are counted."""
+        if self.from_second < 0:
+            self.from_second = t % MIN_NS // S_NS if self.minutes == 0 else 0
+            self.at_minute = t // MIN_NS
+
     def add(self, t: I64, values: I64) -> None:
         """Count values (n,) at stream times t (n,) of one minute."""
-        second = (t % MIN_NS) // S_NS
-        if self.from_second < 0:
-            self.from_second = int(second[0]) if self.minutes == 0 else 0
-            self.at_minute = int(t[0]) // MIN_NS
-        at = where(values)
-        if len(at):
-            np.add.at(self.seconds, second[at], values[at])
+        self.begin(int(t[0]))
+        for now, value in zip(t.tolist(), values.tolist(), strict=True):
+            count(self.seconds, now, value)
 
     def close(self, learn: bool) -> None:
         """The minute is over."""
@@ -119,3 +122,9 @@ class Baseline:
 
 def _bucket(minute: int) -> int:
     return minute // _BUCKET_MIN % _BUCKETS
+
+
+@compiled
+def count(seconds: I64, t: int, value: int) -> None:
+    """Count a value at stream time t (ns) in its second of the minute; seconds: (60,)."""
+    seconds[(t % MIN_NS) // S_NS] += value

@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from detectors.arrays import I64, U8, U64, Bools
-from detectors.flow import Flow
+from detectors.arrays import I64, U64, Bools
+from detectors.flow import Columns, Flow, Where, places, read
 from detectors.intern import DROPPED, IdTable, Slots, enter, lookup
 from detectors.kinds import ASKS, BY_ORIG, CANCEL, FILL, GONE, ORDER, PARENT, PARENT_DONE, REJECTED, REPLACE
 from schemas.events import word_of
@@ -29,7 +29,7 @@ _ORIG: Final = word_of("orig_cl_ord_id")
 _PARENT_ID: Final = word_of("parent_id")
 
 
-_OF, _ROOT, _LEAVES, _TOTAL, _GROWN, _OWED, _STATUS = 0, 1, 2, 3, 4, 5, 6
+_OF, ROOT, _LEAVES, _TOTAL, _GROWN, _OWED, _STATUS = 0, 1, 2, 3, 4, 5, 6
 """Places in an order's state. Of, root: numbers for good of its parent (-1: none) and of the order it stands for, which
 is itself unless it is a replace. By root: leaves (shares working), total (shares asked for), owed (leaves when the
 cancel was sent), status. Grown: what a replace added to the total."""
@@ -64,40 +64,50 @@ class Children:
         self.orders = IdTable(orders_max, 3, _STATE)
         self.parents = IdTable(parents_max, 3, _STATE)
 
-    @property
-    def roots(self) -> I64:
-        """By order row: the number for good of the order it stands for, itself unless it is a replace."""
-        return self.orders.cols["state"][:, _ROOT]
-
     def step(self, flow: Flow) -> ChildFlow:
         """Work off a flow."""
-        n = len(flow)
-        orders, parents = self.orders.reserve(n), self.parents.reserve(n)
-        numbers = np.zeros((3, n), np.int64)
-        rows = np.full((3, n), -1, np.int64)
-        flags = np.zeros((3, n), np.bool_)
-        out = ChildFlow(rows[0], rows[1], flags[0], flags[1], numbers[0], numbers[1], numbers[2], flags[2], rows[2])
-        order_states, parent_states = self.orders.cols["state"], self.parents.cols["state"]
-        _pass(flow.words, flow.kind, flow.qty, flow.t, orders, order_states, parents, parent_states, out)
+        out = child_room(len(flow))
+        walk(len(flow), places(flow), read(flow), self.tables(len(flow)), out)
         return out
+
+    def tables(self, more: int) -> "ChildTables":
+        """For the compiled loops, with room for ``more`` orders and parents."""
+        orders, parents = self.orders.reserve(more), self.parents.reserve(more)
+        return ChildTables(orders, self.orders.cols["state"], parents, self.parents.cols["state"])
+
+
+class ChildTables(NamedTuple):
+    """Orders and parents, each as ids and (rows, 8) states."""
+
+    orders: Slots
+    order: I64
+    parents: Slots
+    parent: I64
+
+
+def child_room(n: int) -> ChildFlow:
+    """Room for n events."""
+    rows, flags = np.empty((6, n), np.int64), np.empty((3, n), np.bool_)
+    return ChildFlow(rows[0], rows[1], flags[0], flags[1], rows[2], rows[3], rows[4], flags[2], rows[5])
 
 
 @compiled
-def _pass(
-    words: U64, kinds: U8, qtys: I64, t: I64, orders: Slots, order_states: I64, parents: Slots, parent_states: I64,
-    out: ChildFlow,
-) -> None:  # fmt: skip
-    for i in range(len(kinds)):
-        kind, qty = kinds[i], qtys[i]
+def walk(n: int, at: Where, flow: Columns, tables: ChildTables, out: ChildFlow) -> None:
+    """Take in n events; every place of ``out`` is written."""
+    words = at.words
+    orders, order_states, parents, parent_states = tables.orders, tables.order, tables.parents, tables.parent
+    for i in range(n):
+        kind, qty = flow.kind[i], flow.qty[i]
         order, new = _order(words, i, kind, orders)
         parent = _parent(words, i, kind, order, new, orders, order_states, parents)
         out.order[i], out.new[i], out.parent[i] = order, new, parent
+        out.committed[i], out.parent_qty[i], out.known[i], out.done_for_ns[i] = 0, 0, False, -1
         delta, emission = 0, False
         if order < 0:
             if kind == FILL:
                 delta = qty
         else:
-            root = _row(order_states[order, _ROOT], orders)
+            root = _row(order_states[order, ROOT], orders)
             if root >= 0:
                 delta, emission = _commit(kind, qty, order, root, new, order_states)
         out.delta[i], out.emission[i] = delta, emission
@@ -107,10 +117,10 @@ def _pass(
             if kind == PARENT:
                 state[_QTY], state[_KNOWN], state[_DONE] = qty, 1, 0
             elif kind == PARENT_DONE:
-                state[_DONE], state[_DONE_AT] = 1, t[i]
+                state[_DONE], state[_DONE_AT] = 1, at.t[i]
             out.committed[i], out.parent_qty[i], out.known[i] = state[_COMMITTED], state[_QTY], state[_KNOWN] == 1
             if state[_DONE] == 1:
-                out.done_for_ns[i] = t[i] - state[_DONE_AT]
+                out.done_for_ns[i] = at.t[i] - state[_DONE_AT]
 
 
 @compiled
@@ -144,11 +154,11 @@ def _parent(words: U64, i: int, kind: Int, order: Int, new: bool, orders: Slots,
         state = states[order]
         state[:] = 0
         state[_OF] = parent + parents.meta[DROPPED] if parent >= 0 else -1
-        state[_ROOT] = order + orders.meta[DROPPED]
+        state[ROOT] = order + orders.meta[DROPPED]
         if kind == REPLACE and words[i, _ORIG] != 0:
             old = lookup(orders, words, i, _ORIG)
             if 0 <= old < order:
-                state[_ROOT], state[_OF] = states[old, _ROOT], states[old, _OF]
+                state[ROOT], state[_OF] = states[old, ROOT], states[old, _OF]
     if order >= 0 and parent < 0:
         parent = _row(states[order, _OF], parents)
     return parent

@@ -85,6 +85,10 @@ class Sequence:
         self.run_next = -1
         self.run_length = 0
 
+    def follow(self, highest: int, newest_ts: int) -> None:
+        """Every event was the expected next one, up to number ``highest``; newest_ts: the newest stamp of all."""
+        self.highest, self.newest_ts, self.run_length = highest, newest_ts, 0
+
     def fresh(self, words: U64) -> tuple[Bools | None, list[Oddity]]:
         """(n,) bool, False at repeats, of n >= 1 events (as words), or None when every event is the expected next one
         (the usual case); and what was odd (gaps, missing, repeats, restarts)."""

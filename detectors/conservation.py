@@ -1,18 +1,24 @@
 """Conservation: orders out against parent orders in, at the last hop."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
-from detectors.arrays import I64, Bools, steps_from, where
+from detectors.arrays import I64
+from detectors.children import ChildFlow
 from detectors.config import ConservationConfig
 from detectors.detector import Context
-from detectors.excursion import Excursion, Finding
+from detectors.excursion import Excursion, Finding, room_for
+from detectors.excursion import walk as excursion_walk
+from detectors.flow import Columns, Where, places, read
 from detectors.kinds import FILL
+from schemas.jit import Int, compiled
 from schemas.records import Family
 from schemas.units import MS_NS, PRICE9_PER_USD6, S_NS, USD6, usd
 
-_WEIGHT_MAX = 1_000
+_WEIGHT_MAX: Final = 1_000
+_PX6: Final = np.int64(PRICE9_PER_USD6)
+_COUNT, _ORDERS, _USD6, _LAST = range(4)
 
 
 class Conservation:
@@ -47,60 +53,36 @@ class Conservation:
         self.race_ns = round(config.done_race_ms * MS_NS)
         self.unit_usd6 = round(config.excess_usd_unit * USD6)
         self.excursion = Excursion(config.emissions_limit, self.window_ns)
-        self.count = 0
-        self.last_bad = 0
-        self.orders = 0
-        self.excess_usd6 = 0
-        self._values: I64 = np.empty(0, np.int64)
-        self._excess: I64 = self._values
-        self._sums: I64 = self._values
+        self.sums: I64 = np.zeros(4, np.int64)
+        """Weighted count, orders and excess (micro-dollars) since the last silence; stream time of the last one."""
+        self.out = conservation_room(0)
+        self._n = 0
 
     @property
     def bound_halt(self) -> float:
         """Hard: needs none."""
         return 0.0
 
+    def begin(self, t: int) -> None:
+        """Nothing depends on the minute."""
+
+    def tables(self, more: int) -> "ConservationTables":
+        """For the compiled loop."""
+        c = self.config
+        return ConservationTables(
+            self.sums, self.excursion.row, self.window_ns, self.race_ns, self.unit_usd6, c.tolerance_qty
+        )
+
     def step(self, context: Context) -> list[Finding]:
         """Score a flow."""
-        bad, excess = self._beyond(context)
-        at = where(bad)
-        n = len(context.flow)
-        if not len(at):
-            self._values = np.where(context.flow.t - self.last_bad <= self.window_ns, self.count, 0)
-            if self.count and int(self._values[-1]) == 0:
-                self.count = self.orders = self.excess_usd6 = 0
-            return self.excursion.step(context.flow, self._values, context.totals)
-        t = context.flow.t[at]
-        flow = context.flow
-        price = np.where(flow.px[at] > 0, flow.px[at], flow.ask[at])
-        excess_usd6 = excess[at] * (price // PRICE9_PER_USD6)
-        weights = 1 + np.minimum(excess_usd6 // self.unit_usd6, _WEIGHT_MAX)
-        gap = steps_from(t, self.last_bad) > self.window_ns
-        counts = _restarting(weights, gap, self.count)
-        sums = _restarting(excess_usd6, gap, self.excess_usd6)
-        orders = _restarting(np.ones_like(weights), gap, self.orders)
-        last = np.zeros(n, np.int64)
-        last[at] = np.arange(1, len(at) + 1)
-        np.maximum.accumulate(last, out=last)
-        since = np.concatenate([[self.last_bad], t])[last]
-        values = np.concatenate([[self.count], counts])[last]
-        self._values = np.where(context.flow.t - since <= self.window_ns, values, 0)
-        self._excess = excess
-        self._sums = np.stack([np.concatenate([[0], a])[last] for a in (orders, sums)], axis=1)
-        findings = self.excursion.step(context.flow, self._values, context.totals)
-        self.last_bad = int(t[-1])
-        self.count, self.orders, self.excess_usd6 = int(counts[-1]), int(orders[-1]), int(sums[-1])
-        return findings
-
-    def _beyond(self, context: Context) -> tuple[Bools, I64]:
-        """Which events are beyond their parent, and by how many shares."""
-        child = context.child
-        over = child.committed - child.parent_qty
-        late = child.emission & (child.done_for_ns > self.race_ns)
-        acting = child.emission | ((context.flow.kind == FILL) & (child.delta > 0))
-        bad = child.known & ((acting & (over > self.config.tolerance_qty)) | late)
-        excess = np.minimum(np.where(late, child.delta, np.minimum(over, child.delta)), context.flow.qty)
-        return bad, np.where(bad, np.maximum(excess, 0), 0)
+        flow, n = context.flow, len(context.flow)
+        if not context.walked:
+            self.out = conservation_room(n)
+            walk(n, places(flow), read(flow), context.child, context.totals, self.tables(n), self.out)
+        self._n, out = n, self.out
+        if not out.used[0]:
+            return []
+        return self.excursion.findings(flow, out.values, context.totals, out.found, int(out.used[0]))
 
     def score(self, value: int) -> float:
         """Weighted orders beyond their parents."""
@@ -112,7 +94,7 @@ class Conservation:
 
     def values(self) -> I64:
         """(n,) weighted count."""
-        return self._values
+        return self.out.values[: self._n]
 
     def evidence(self, context: Context, finding: Finding) -> dict[str, Any]:
         """The parent, what it asked for and what was committed."""
@@ -127,9 +109,9 @@ class Conservation:
             "parent_id": context.children.parents.name(parent) if parent >= 0 else "",
             "parent_qty": int(child.parent_qty[i]),
             "fill_qty" if what == "overfill" else "child_qty": int(child.committed[i]),
-            "excess_qty": int(self._excess[i]),
-            "excess_usd": usd(int(self._sums[i, 1])),
-            "excess_orders": int(self._sums[i, 0]),
+            "excess_qty": int(self.out.excess[i]),
+            "excess_usd": usd(int(self.out.usd6[i])),
+            "excess_orders": int(self.out.orders[i]),
             "symbol": flow.text("symbol", i),
             "strategy": flow.text("strategy", i),
             "fills": finding.count("fills"),
@@ -139,8 +121,58 @@ class Conservation:
         """Nothing to learn."""
 
 
-def _restarting(values: I64, restart: Bools, carry: int) -> I64:
-    """Running sums that begin anew where ``restart`` holds."""
-    total = np.cumsum(values) + carry
-    base = np.where(restart, total - values, 0)
-    return total - np.maximum.accumulate(base)
+class ConservationTables(NamedTuple):
+    """State of the statistic and of its excursion; window, race (ns), unit (micro-dollars), tolerance (shares)."""
+
+    sums: I64
+    row: I64
+    window_ns: int
+    race_ns: int
+    unit: int
+    tolerance: int
+
+
+class ConservationOut(NamedTuple):
+    """(n,) weighted count; shares beyond the parent; orders and micro-dollars beyond so far; transitions, how many."""
+
+    values: I64
+    excess: I64
+    orders: I64
+    usd6: I64
+    found: I64
+    used: I64
+
+
+def conservation_room(n: int) -> ConservationOut:
+    """Room for n events."""
+    values, excess, orders, usd6 = np.empty((4, n), np.int64)
+    return ConservationOut(values, excess, orders, usd6, room_for(n), np.zeros(1, np.int64))
+
+
+@compiled
+def walk(
+    n: int, at: Where, flow: Columns, child: ChildFlow, totals: I64, tables: ConservationTables, out: ConservationOut
+) -> None:
+    """Score n events."""
+    sums = tables.sums
+    for i in range(n):
+        now = at.t[i]
+        excess: Int = 0
+        if child.known[i]:
+            delta, over = child.delta[i], child.committed[i] - child.parent_qty[i]
+            emission = child.emission[i]
+            late = emission and child.done_for_ns[i] > tables.race_ns
+            acting = emission or (flow.kind[i] == FILL and delta > 0)
+            if late or (acting and over > tables.tolerance):
+                excess = max(min(delta if late else min(over, delta), flow.qty[i]), 0)
+                price = flow.px[i] if flow.px[i] > 0 else flow.ask[i]
+                usd6 = excess * (price // _PX6)
+                if now - sums[_LAST] > tables.window_ns:
+                    sums[_COUNT] = sums[_ORDERS] = sums[_USD6] = 0
+                sums[_COUNT] += 1 + min(usd6 // tables.unit, _WEIGHT_MAX)
+                sums[_ORDERS] += 1
+                sums[_USD6] += usd6
+                sums[_LAST] = now
+        out.values[i] = sums[_COUNT] if now - sums[_LAST] <= tables.window_ns else 0
+        out.excess[i], out.orders[i], out.usd6[i] = excess, sums[_ORDERS], sums[_USD6]
+    out.used[0] = excursion_walk(n, at, out.values, totals, tables.row, out.found)

@@ -1,16 +1,21 @@
 """Crossing: buying at the ask and selling at the bid, and what that costs."""
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
 from detectors.arrays import I64, Bools
-from detectors.baseline import Baseline
+from detectors.baseline import Baseline, count
+from detectors.children import ChildFlow
 from detectors.config import CrossingConfig
-from detectors.cusum import CusumBank, Steps
+from detectors.cusum import DT_NS_MAX, decay
 from detectors.detector import Context
-from detectors.excursion import Excursion, Finding
-from schemas.jit import compiled
+from detectors.excursion import Excursion, Finding, room_for
+from detectors.excursion import walk as excursion_walk
+from detectors.flow import Where, places
+from detectors.intern import DROPPED, Slots
+from detectors.positions import SymbolFlow
+from schemas.jit import Int, compiled
 from schemas.records import Family
 from schemas.units import S_NS, USD6, usd
 
@@ -48,17 +53,19 @@ class Crossing:
 
     def __init__(self, config: CrossingConfig) -> None:
         self.config = config
-        self.bank = CusumBank(2)
         self.burn_normal, self.matched_normal = Baseline(), Baseline()
-        self.steps = Steps()
+        self.value: I64 = np.zeros(2, np.int64)
+        self.last: I64 = np.zeros(1, np.int64)
+        """Both CUSUMs (micro-dollars) and the stream time of the last event (ns)."""
         self.excursion = Excursion(_ONE, round(config.quiet_s * S_NS))
         limits = (config.burn_usd_limit, config.matched_usd_limit)
-        self._limits = np.array([[round(usd_limit * USD6)] for usd_limit in limits], np.int64)
+        self._limits = np.array([round(usd_limit * USD6) for usd_limit in limits], np.int64)
         self.number: I64 = np.zeros(_PARENTS, np.int64)
         self.within: Bools = np.zeros(_PARENTS, np.bool_)
         """Parents by number (the latest with the same place wins): number + 1, never committed beyond its quantity."""
+        self.out = crossing_room(0)
+        self._n = 0
         self._set_allowances()
-        self._values: I64 = np.empty(0, np.int64)
 
     def _set_allowances(self) -> None:
         c = self.config
@@ -66,29 +73,37 @@ class Crossing:
         matched = c.headroom * self.matched_normal.mean if self.matched_normal.warm else 0.0
         self.burn_per_s = max(c.burn_usd_per_s_prior * USD6, burn)
         self.matched_per_s = max(c.matched_usd_per_s_prior * USD6, matched)
-        self.bank.set_decay([self.burn_per_s, self.matched_per_s])
+        self._decay = decay([self.burn_per_s, self.matched_per_s])
 
     @property
     def bound_halt(self) -> float:
         """In limits."""
         return self.config.bound_halt
 
+    def begin(self, t: int) -> None:
+        """A flow at stream time t (ns), before ``tables``."""
+        self.burn_normal.begin(t)
+        self.matched_normal.begin(t)
+
+    def tables(self, more: int) -> "CrossingTables":
+        """For the compiled loop; until the next minute."""
+        return CrossingTables(
+            self.excursion.row, self.value, self.last, *self._decay, self._limits, self.number, self.within,
+            self.burn_normal.seconds, self.matched_normal.seconds, int(self.config.explained_share * _SCALE),
+        )  # fmt: skip
+
     def step(self, context: Context) -> list[Finding]:
         """Score a flow, then count it for the baselines."""
-        flow, symbol = context.flow, context.symbol
-        child = context.child
-        costs = np.zeros((2, len(flow)), np.int64)
-        _costs(
-            symbol.burn, symbol.matched, child.emission, child.known, child.committed, child.parent_qty, child.parent,
-            context.children.parents.dropped, self.config.explained_share, self.within, self.number, costs,
-        )  # fmt: skip
-        walks = self.bank.step(costs, self.steps.step(flow.t))
-        walks *= _ONE
-        walks //= self._limits
-        self._values = walks.max(axis=0)
-        self.burn_normal.add(flow.t, costs[0])
-        self.matched_normal.add(flow.t, costs[1])
-        return self.excursion.step(flow, self._values, context.totals)
+        flow, n = context.flow, len(context.flow)
+        if not context.walked:
+            self.begin(int(flow.t[0]))
+            self.out = crossing_room(n)
+            parents = context.children.tables(0).parents
+            walk(n, places(flow), context.symbol, context.child, parents, context.totals, self.tables(n), self.out)
+        self._n, out = n, self.out
+        if not out.used[0]:
+            return []
+        return self.excursion.findings(flow, out.values, context.totals, out.found, int(out.used[0]))
 
     def score(self, value: int) -> float:
         """Limits."""
@@ -100,7 +115,7 @@ class Crossing:
 
     def values(self) -> I64:
         """(n,) score in 1/1024 limits."""
-        return self._values
+        return self.out.values[: self._n]
 
     def evidence(self, context: Context, finding: Finding) -> dict[str, Any]:
         """Both sides, what they burned and the symbol of the deciding fill."""
@@ -127,25 +142,81 @@ class Crossing:
         self._set_allowances()
 
 
+class CrossingTables(NamedTuple):
+    """State: excursion, CUSUMs, time of the last event; fall per ns (rate, shift) and limits (2,); parents; both
+    baselines' seconds; share of explained costs (1/1024)."""
+
+    row: I64
+    value: I64
+    last: I64
+    rate: I64
+    shift: I64
+    limits: I64
+    numbers: I64
+    within: Bools
+    burn_seconds: I64
+    matched_seconds: I64
+    share: int
+
+
+class CrossingOut(NamedTuple):
+    """(n,) the score in 1/1024 limits; transitions, and how many."""
+
+    values: I64
+    found: I64
+    used: I64
+
+
+def crossing_room(n: int) -> CrossingOut:
+    """Room for n events."""
+    return CrossingOut(np.empty(n, np.int64), room_for(n), np.zeros(1, np.int64))
+
+
 @compiled
-def _costs(
-    burn: I64, matched: I64, emission: Bools, known: Bools, committed: I64, parent_qty: I64, parent: I64, dropped: int,
-    explained_share: float, within: Bools, numbers: I64, out: I64,
+def walk(
+    n: int, at: Where, symbol: SymbolFlow, child: ChildFlow, parents: Slots, totals: I64, tables: CrossingTables,
+    out: CrossingOut,
 ) -> None:  # fmt: skip
-    """(2, n) burn and matched notional of each fill, discounted where a parent explains it."""
-    share = int(explained_share * _SCALE)
-    for i in range(len(burn)):
-        if emission[i] and known[i]:
-            number = parent[i] + dropped
-            place = number % _PARENTS
-            if numbers[place] != number + 1:
-                numbers[place], within[place] = number + 1, True
-            if committed[i] > parent_qty[i]:
-                within[place] = False
-        elif burn[i] > 0 or matched[i] > 0:
-            number = parent[i] + dropped
-            place = number % _PARENTS
-            explained = parent[i] >= 0 and numbers[place] == number + 1 and within[place]
-            out[0, i], out[1, i] = max(burn[i], 0), matched[i]
-            if explained:
-                out[0, i], out[1, i] = out[0, i] * share // _SCALE, out[1, i] * share // _SCALE
+    """Score n events."""
+    value, limits = tables.value, tables.limits
+    if tables.last[0] == 0:
+        tables.last[0] = at.t[0]
+    for i in range(n):
+        now = at.t[i]
+        burn, matched = _cost(i, symbol, child, parents, tables)
+        if burn != 0:
+            count(tables.burn_seconds, now, burn)
+        if matched != 0:
+            count(tables.matched_seconds, now, matched)
+        dt = min(now - tables.last[0], DT_NS_MAX)
+        tables.last[0] = now
+        value[0] = max(value[0] + burn - ((dt * tables.rate[0]) >> tables.shift[0]), 0)
+        value[1] = max(value[1] + matched - ((dt * tables.rate[1]) >> tables.shift[1]), 0)
+        most = np.int64(0)
+        for k in range(2):
+            if value[k] > 0:
+                most = max(most, value[k] * _ONE // limits[k])
+        out.values[i] = most
+    out.used[0] = excursion_walk(n, at, out.values, totals, tables.row, out.found)
+
+
+@compiled
+def _cost(i: int, symbol: SymbolFlow, child: ChildFlow, parents: Slots, tables: CrossingTables) -> tuple[Int, Int]:
+    """Burn and matched notional of a fill, discounted where a parent explains it."""
+    numbers, within = tables.numbers, tables.within
+    if child.emission[i] and child.known[i]:
+        number = child.parent[i] + parents.meta[DROPPED]
+        place = number % _PARENTS
+        if numbers[place] != number + 1:
+            numbers[place], within[place] = number + 1, True
+        if child.committed[i] > child.parent_qty[i]:
+            within[place] = False
+        return 0, 0
+    burn, matched = max(symbol.burn[i], 0), symbol.matched[i]
+    if burn > 0 or matched > 0:
+        number = child.parent[i] + parents.meta[DROPPED]
+        place = number % _PARENTS
+        if child.parent[i] >= 0 and numbers[place] == number + 1 and within[place]:
+            return burn * tables.share // _SCALE, matched * tables.share // _SCALE
+        return burn, matched
+    return 0, 0

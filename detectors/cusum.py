@@ -8,6 +8,7 @@ we use the latter, which is never larger (Page 1954; Moustakides 1986; for point
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -16,8 +17,15 @@ from schemas.units import S_NS
 
 _BITS = 27
 """Significant bits of a decay: times the longest step (34 bits) it stays within int64."""
-DT_NS_MAX = 10 * S_NS
+DT_NS_MAX: Final = 10 * S_NS
 """Longest silence that counts at once: by then every statistic here is back at zero or nearly so."""
+
+
+def decay(per_s: Sequence[float]) -> tuple[I64, I64]:
+    """(k,) rates and shifts: in ``dt`` ns a statistic falls by ``(dt * rate) >> shift``. per_s: units a second, > 0."""
+    shifts = [_BITS - math.frexp(d / S_NS)[1] for d in per_s]
+    rates = [round(math.ldexp(d / S_NS, s)) for d, s in zip(per_s, shifts, strict=True)]
+    return np.array(rates, np.int64), np.array(shifts, np.int64)
 
 
 class CusumBank:
@@ -29,10 +37,7 @@ class CusumBank:
 
     def set_decay(self, per_s: Sequence[float]) -> None:
         """Decays in units per second (positive), from the next event on."""
-        shifts = [_BITS - math.frexp(d / S_NS)[1] for d in per_s]
-        rates = [round(math.ldexp(d / S_NS, s)) for d, s in zip(per_s, shifts, strict=True)]
-        self.shift: I64 = np.array(shifts, np.int64)
-        self.rate: I64 = np.array(rates, np.int64)
+        self.rate, self.shift = decay(per_s)
 
     def step(self, jumps: I64, steps_ns: I64) -> I64:
         """(k, n) the statistics after each event. jumps: (k, n). steps_ns: (n,) stream time since the event before."""

@@ -21,6 +21,8 @@ class Context:
     totals: I64
     children: Children
     positions: Positions
+    walked: bool = False
+    """The compiled loops of the catalogue have run over this flow: ``step`` only says what they found."""
 
 
 class Detector(Protocol):

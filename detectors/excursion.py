@@ -3,6 +3,9 @@
 Shared by all detectors, so that opening, updating and closing mean the same everywhere. A breach opens at the first
 event at or beyond the limit, is updated each time the statistic has doubled once more over the limit, and closes at
 the first event that comes ``quiet_ns`` after the last one beyond the limit.
+
+The state is one row of integers, and the loop is compiled, so that nine excursions an event cost little: a compiled pass
+calls ``walk`` at its end, and Python is asked (``findings``) only when there was a transition.
 """
 
 from dataclasses import dataclass
@@ -11,9 +14,10 @@ from typing import Final, Literal
 import numpy as np
 
 from detectors.arrays import I64
-from detectors.flow import Flow
+from detectors.flow import Flow, Where, places
 from detectors.totals import COLUMNS, INDEX, PROFIT, TRADED
-from schemas.jit import compiled
+from schemas.events import word_of
+from schemas.jit import Int, compiled
 from schemas.records import FirstEvent, Money
 from schemas.units import S_NS, usd
 
@@ -22,6 +26,14 @@ _LEVELS_MAX = 40
 _EDGES: Final[tuple[Edge, ...]] = ("open", "update", "close")
 _CARRIED, _NONE = -1, -2
 """Where an excursion began: before this flow; there is none. Else an event's index."""
+_LIMIT, _QUIET, _OPEN, _LEVEL, _BEYOND_AT, _MARK, _NEXT = range(7)
+_FIRST: Final = 8
+"""From here on where the excursion began that was running before the last flow: stream time, ts, offset, item, ClOrdID as
+three words, then the totals before it. A second such block is that of one that began in the last flow (``_NEXT`` is 1)."""
+_BLOCK: Final = 7 + len(COLUMNS)
+_SIZE: Final = _FIRST + 2 * _BLOCK
+_K: Final = len(COLUMNS)
+_TS, _CL = word_of("ts"), word_of("cl_ord_id")
 
 
 @dataclass(slots=True)
@@ -50,17 +62,35 @@ class Finding:
 
 
 class Excursion:
-    """State of one statistic of one server: whether it is beyond its limit, since when, and how high."""
+    """State of one statistic of one server: whether it is beyond its limit, since when, and how high.
+
+    limit: in the statistic's own integer unit. quiet_ns: how long it must be below before the breach closes.
+    """
 
     def __init__(self, limit: int, quiet_ns: int) -> None:
-        self.limit = limit
-        self.quiet_ns = quiet_ns
-        self.open = False
-        self.level = 0
-        self.beyond_at = 0
-        self.first: FirstEvent | None = None
-        self.began = 0
-        self.base: I64 = np.zeros(len(COLUMNS), np.int64)
+        self.row: I64 = np.zeros(_SIZE, np.int64)
+        self.row[_LIMIT], self.row[_QUIET], self.row[_MARK] = limit, quiet_ns, _NONE
+        self._limit = limit
+
+    @property
+    def limit(self) -> int:
+        """From which value on the breach opens."""
+        return self._limit
+
+    @property
+    def open(self) -> bool:
+        """Beyond the limit, or not yet quiet again."""
+        return bool(self.row[_OPEN])
+
+    @property
+    def beyond_at(self) -> int:
+        """Stream time at which it last was beyond (ns)."""
+        return int(self.row[_BEYOND_AT])
+
+    @property
+    def idle(self) -> bool:
+        """Neither open nor on its way."""
+        return not self.row[_OPEN] and int(self.row[_MARK]) == _NONE
 
     def step(self, flow: Flow, values: I64, totals: I64) -> list[Finding]:
         """Transitions in a flow.
@@ -68,60 +98,98 @@ class Excursion:
         values: (n,) the statistic after each event. It is zero where nothing is wrong; the run of non-zero values that
         leads to the limit is the excursion, and its first event is where the trouble began. totals: (n + 1, k).
         """
-        if self.first is None and not self.open and not values.any():
+        if self.idle and not values.any():
             return []
-        marked = _NONE if self.first is None else _CARRIED
-        found = np.empty((2 * len(values), 3), np.int64)
-        count, self.open, self.level, self.beyond_at, mark = _transitions(
-            values, flow.t, self.limit, self.quiet_ns, self.open, self.level, self.beyond_at, marked, found
-        )
-        findings = []
-        for i, edge, at in found[:count].tolist():
-            self._mark(flow, at, totals)
-            assert self.first is not None
-            since = totals[i + 1] - self.base
-            findings.append(Finding(i, _EDGES[edge], int(values[i]), self.first, self.began, since))
-        self._mark(flow, mark, totals)
-        return findings
+        found = room_for(len(flow))
+        count = walk(len(flow), places(flow), values, totals, self.row, found)
+        return self.findings(flow, values, totals, found, count)
 
-    def _mark(self, flow: Flow, at: int, totals: I64) -> None:
-        """Take event ``at`` as the place where the excursion began."""
-        if at >= 0:
-            self.first, self.began, self.base = flow.first_event(at), int(flow.t[at]), totals[at].copy()
-        elif at == _NONE:
-            self.first = None
+    def findings(self, flow: Flow, values: I64, totals: I64, found: I64, count: int) -> list[Finding]:
+        """What ``walk`` wrote, in words. found: (2 n, 3), of which ``count`` rows."""
+        out = []
+        for i, edge, at in found[:count].tolist():
+            if at >= 0:
+                first, began, base = flow.first_event(at), int(flow.t[at]), totals[at]
+            else:
+                block = self.row[_FIRST : _FIRST + _BLOCK]
+                first, began, base = first_of(flow, block), int(block[0]), block[7:]
+            out.append(Finding(i, _EDGES[edge], int(values[i]), first, began, totals[i + 1] - base))
+        return out
+
+    def begins_at(self, place: I64) -> None:
+        """The excursion that stands began elsewhere: (7,) stream time, ts, offset, item and ClOrdID as words."""
+        start = _FIRST + _BLOCK * int(self.row[_NEXT])
+        self.row[start : start + 7] = place
+
+
+def first_of(flow: Flow, place: I64) -> FirstEvent:
+    """(7,) stream time, ts, offset, item and ClOrdID as words, as the place where trouble began."""
+    name = place[4:7].tobytes().rstrip(b"\0").decode("ascii", "replace")
+    return FirstEvent(flow.topic, flow.partition, int(place[2]), int(place[1]), name, int(place[3]))
+
+
+def room_for(n: int) -> I64:
+    """Room for the transitions of n events: (2 n, 3)."""
+    return np.empty((2 * n, 3), np.int64)
 
 
 @compiled
-def _transitions(
-    values: I64, t: I64, limit: int, quiet_ns: int, is_open: bool, level: int, beyond_at: int, mark: int, found: I64
-) -> tuple[int, bool, int, int, int]:
-    """Writes (event, edge, where it began) into found (2 n, 3); returns how many, and the state after the flow."""
+def _level(value: int, limit: int, level: int) -> int:
+    while level < _LEVELS_MAX and value >> (level + 1) >= limit:
+        level += 1
+    return level
+
+
+@compiled
+def walk(n: int, at: Where, values: I64, totals: I64, row: I64, found: I64) -> int:
+    """Takes the state past n events; writes (event, edge, where it began) into found (2 n, 3) and returns how many."""
+    if row[_NEXT] == 1:
+        for k in range(_BLOCK):
+            row[_FIRST + k] = row[_FIRST + _BLOCK + k]
+        row[_NEXT] = 0
+    limit, quiet_ns = row[_LIMIT], row[_QUIET]
+    is_open, level, beyond_at = row[_OPEN] == 1, row[_LEVEL], row[_BEYOND_AT]
+    mark = np.int64(_NONE if row[_MARK] == _NONE else _CARRIED)
+    t = at.t
     count = 0
-    for i in range(len(values)):
+    for i in range(n):
         value = values[i]
         if is_open:
             if t[i] - beyond_at <= quiet_ns:
                 if value >= limit:
                     beyond_at = t[i]
-                if level < _LEVELS_MAX and value >> (level + 1) >= limit:
-                    while level < _LEVELS_MAX and value >> (level + 1) >= limit:
-                        level += 1
-                    found[count, 0], found[count, 1], found[count, 2] = i, 1, mark
-                    count += 1
+                    if value >> (level + 1) >= limit and level < _LEVELS_MAX:
+                        level = _level(value, limit, level)
+                        found[count, 0], found[count, 1], found[count, 2] = i, 1, mark
+                        count += 1
                 continue
             found[count, 0], found[count, 1], found[count, 2] = i, 2, mark
             count += 1
-            is_open, mark = False, _NONE
+            is_open, mark = False, np.int64(_NONE)
         if value == 0:
-            mark = _NONE
+            mark = np.int64(_NONE)
             continue
         if mark == _NONE:
-            mark = i
+            mark = np.int64(i)
         if value >= limit:
-            is_open, level, beyond_at = True, 0, t[i]
-            while level < _LEVELS_MAX and value >> (level + 1) >= limit:
-                level += 1
+            is_open, beyond_at = True, t[i]
+            level = _level(value, limit, 0)
             found[count, 0], found[count, 1], found[count, 2] = i, 0, mark
             count += 1
-    return count, is_open, level, beyond_at, mark
+    row[_OPEN], row[_LEVEL], row[_BEYOND_AT], row[_MARK] = is_open, level, beyond_at, mark
+    if mark >= 0:
+        _begin(row, at, mark, totals)
+    return count
+
+
+@compiled
+def _begin(row: I64, at: Where, i: Int, totals: I64) -> None:
+    """The excursion began at event i of this flow."""
+    start = _FIRST + _BLOCK
+    row[_MARK], row[_NEXT] = _CARRIED, 1
+    row[start], row[start + 1] = at.t[i], at.words[i, _TS]
+    row[start + 2], row[start + 3] = at.offsets[i], at.items[i]
+    for w in range(3):
+        row[start + 4 + w] = at.words[i, _CL + w]
+    for k in range(_K):
+        row[start + 7 + k] = totals[i, k]

@@ -4,10 +4,13 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
-from detectors.arrays import I64, U8, U64, Bools
+from detectors.arrays import I64, U64
+from detectors.children import ROOT, ChildFlow, ChildTables
 from detectors.config import ExposureConfig
 from detectors.detector import Context
-from detectors.excursion import Excursion, Finding
+from detectors.excursion import Excursion, Finding, room_for
+from detectors.excursion import walk as excursion_walk
+from detectors.flow import Columns, Where, places, read
 from detectors.intern import DROPPED, USED, IdTable, Slots, enter
 from detectors.kinds import ASKS, DEAD, FILL
 from detectors.limits import ONE, RATIO_MAX, USD6_MAX, Limits, find, limits_of, ratio_of
@@ -88,29 +91,37 @@ class Exposure:
         self.standing: I64 = np.zeros(5, np.int64)
         """What stands between orders, fills and ends: as the rows that a pass gives."""
         self._limits = limits_of(c)
-        self._out: I64 = np.zeros((5, 0), np.int64)
+        self._key: U64 = np.zeros((1, 4), np.uint64)
+        self.out = exposure_room(0)
+        self._n = 0
 
     @property
     def bound_halt(self) -> float:
         """Hard: needs none."""
         return 0.0
 
+    def begin(self, t: int) -> None:
+        """Nothing depends on the minute."""
+
+    def tables(self, more: int) -> "ExposureTables":
+        """For the compiled loop, with room for ``more`` pairs and accounts."""
+        pairs, accounts = self.pairs.reserve(more), self.accounts.reserve(more)
+        return ExposureTables(
+            self.excursion.row, self._key, self.orders.rows, pairs, Pairs(**self.pairs.cols), accounts,
+            _Accounts(**self.accounts.cols), self.lead, self.server, self.standing, self._limits,
+        )  # fmt: skip
+
     def step(self, context: Context) -> list[Finding]:
         """Score a flow."""
-        flow, child = context.flow, context.child
-        n = len(flow)
-        self._out = out = np.zeros((5, n), np.int64)
-        orders = context.children.orders
-        pairs, accounts = self.pairs.reserve(n), self.accounts.reserve(n)
-        _pass(
-            flow.words, np.empty((1, 4), np.uint64), flow.kind, flow.qty, (flow.px, flow.bid, flow.ask), flow.sign,
-            child.order, child.new,
-            child.parent_qty, context.children.roots, orders.dropped, self.orders.rows, pairs,
-            Pairs(**self.pairs.cols), accounts,
-            _Accounts(**self.accounts.cols), self.lead, self.server, self.standing, self._limits, out,
-        )  # fmt: skip
-        beyond = out[_VALUE] >= ONE
-        return self.excursion.step(flow, np.where(beyond, out[_VALUE], 0), context.totals)
+        flow, n = context.flow, len(context.flow)
+        if not context.walked:
+            self.out = exposure_room(n)
+            children = context.children.tables(0)
+            walk(n, places(flow), read(flow), context.child, children, context.totals, self.tables(n), self.out)
+        self._n, out = n, self.out
+        if not out.used[0]:
+            return []
+        return self.excursion.findings(flow, out.beyond, context.totals, out.found, int(out.used[0]))
 
     def score(self, value: int) -> float:
         """Limits."""
@@ -122,12 +133,11 @@ class Exposure:
 
     def values(self) -> I64:
         """(n,) share of the limit that is used most, in 1/1024."""
-        values: I64 = self._out[_VALUE]
-        return values
+        return self.out.shown[_VALUE, : self._n]
 
     def evidence(self, context: Context, finding: Finding) -> dict[str, Any]:
         """Which limit, what is held against it, in which account."""
-        i, flow, out = finding.index, context.flow, self._out
+        i, flow, out = finding.index, context.flow, self.out.shown
         which = int(out[_WHICH, i])
         if finding.edge == "close" or which == NONE:
             return {"orders": finding.count("orders"), "fills": finding.count("fills")}
@@ -144,53 +154,99 @@ class Exposure:
         """Nothing to learn."""
 
 
+class ExposureTables(NamedTuple):
+    """State: excursion; room for a key (1, 4); orders; pairs and accounts as ids and columns; who leads; sums of the
+    server; what stands; and the limits."""
+
+    row: I64
+    key: U64
+    orders: I64
+    pair_ids: Slots
+    pairs: Pairs
+    account_ids: Slots
+    accounts: _Accounts
+    lead: I64
+    server: I64
+    standing: I64
+    limits: Limits
+
+
+class ExposureOut(NamedTuple):
+    """(5, n) what is shown; (n,) its value where it is beyond a limit; transitions, and how many."""
+
+    shown: I64
+    beyond: I64
+    found: I64
+    used: I64
+
+
+def exposure_room(n: int) -> ExposureOut:
+    """Room for n events."""
+    return ExposureOut(np.empty((5, n), np.int64), np.empty(n, np.int64), room_for(n), np.zeros(1, np.int64))
+
+
 @compiled
-def _pass(
-    words: U64, key: U64, kinds: U8, qtys: I64, prices: tuple[I64, I64, I64], signs: I64, order: I64, new: Bools,
-    parent_qty: I64, roots: I64,
-    dropped: int, orders: I64, pair_ids: Slots, pairs: Pairs, account_ids: Slots, accounts: _Accounts, lead: I64,
-    server: I64, standing: I64, limits: Limits, out: I64,
+def walk(
+    n: int, at: Where, flow: Columns, child: ChildFlow, children: ChildTables, totals: I64, tables: ExposureTables,
+    out: ExposureOut,
 ) -> None:  # fmt: skip
-    size = len(orders)
-    for i in range(len(kinds)):
-        kind, qty = kinds[i], qtys[i]
-        asks = ASKS[kind] and new[i]
-        if not (asks or kind == FILL or DEAD[kind]):
-            _show(i, standing[0], standing[1], standing[2], standing[3], standing[4], out)
-            continue
-        pair = -1
-        number = roots[order[i]] if order[i] >= 0 else -1
-        place = number & (size - 1)
-        known = number >= 0 and orders[place, NUMBER] == number + 1
-        if asks or (kind == FILL and not known):
-            pair = _pair(words, i, key, pair_ids, pairs, account_ids, accounts, limits)
-        elif known:
-            pair = orders[place, PAIR_OF] - pair_ids.meta[DROPPED]
-        if pair < 0:
-            _show(i, standing[0], standing[1], standing[2], standing[3], standing[4], out)
-            continue
-        px, bid, ask = prices[0][i], prices[1][i], prices[2][i]
-        mid = (bid + ask) // (2 * _PX6) if bid > 0 and ask >= bid else 0
-        if mid > 0:
-            pairs.mark[pair] = mid
-        elif kind == FILL or pairs.mark[pair] == 0:
-            pairs.mark[pair] = px // _PX6
-        if kind == FILL:
-            pairs.position[pair] += signs[i] * qty
-        if asks or known:
-            mine = (order[i] + dropped) & (size - 1)
-            change = change_of(kind, qty, number, mine, known, asks, signs[i], pair, orders, pair_ids, pairs)
-            change = max(change, -orders[place, LEAVES])
-            orders[place, LEAVES] += change
-            work(pairs, pair, orders[place, SIGN], change)
-        _value(pair, pairs, account_ids, accounts, server)
-        _rank(pair, pairs, account_ids, accounts, lead, limits)
-        _standing(i, lead, server, account_ids, accounts, limits, out)
+    """Score n events."""
+    shown, standing = out.shown, tables.standing
+    for i in range(n):
         for k in range(5):
-            standing[k] = out[k, i]
-        _symbol(i, pair, pairs, account_ids, limits, out)
-        if asks:
-            _order(i, qty, px, signs[i], parent_qty[i], pair, pairs, account_ids, accounts, limits, out)
+            shown[k, i] = 0
+        if not _event(i, at, flow, child, children, tables, shown):
+            _show(i, standing[0], standing[1], standing[2], standing[3], standing[4], shown)
+        value = shown[_VALUE, i]
+        out.beyond[i] = value if value >= ONE else 0
+    out.used[0] = excursion_walk(n, at, out.beyond, totals, tables.row, out.found)
+
+
+@compiled
+def _event(
+    i: int, at: Where, flow: Columns, child: ChildFlow, children: ChildTables, tables: ExposureTables, out: I64
+) -> bool:
+    """Take in an order, a fill or the end of an order; False where it is none or its pair is not known."""
+    kind, qty, order = flow.kind[i], flow.qty[i], child.order[i]
+    asks = ASKS[kind] and child.new[i]
+    if not (asks or kind == FILL or DEAD[kind]):
+        return False
+    orders, pair_ids, pairs = tables.orders, tables.pair_ids, tables.pairs
+    account_ids, accounts, limits = tables.account_ids, tables.accounts, tables.limits
+    size = len(orders)
+    pair = -1
+    number = children.order[order, ROOT] if order >= 0 else -1
+    place = number & (size - 1)
+    known = number >= 0 and orders[place, NUMBER] == number + 1
+    if asks or (kind == FILL and not known):
+        pair = _pair(at.words, i, tables.key, pair_ids, pairs, account_ids, accounts, limits)
+    elif known:
+        pair = orders[place, PAIR_OF] - pair_ids.meta[DROPPED]
+    if pair < 0:
+        return False
+    px, bid, ask, sign = flow.px[i], flow.bid[i], flow.ask[i], flow.sign[i]
+    mid = (bid + ask) // (2 * _PX6) if bid > 0 and ask >= bid else 0
+    if mid > 0:
+        pairs.mark[pair] = mid
+    elif kind == FILL or pairs.mark[pair] == 0:
+        pairs.mark[pair] = px // _PX6
+    if kind == FILL:
+        pairs.position[pair] += sign * qty
+    if asks or known:
+        mine = (order + children.orders.meta[DROPPED]) & (size - 1)
+        change = change_of(kind, qty, number, mine, known, asks, sign, pair, orders, pair_ids, pairs)
+        change = max(change, -orders[place, LEAVES])
+        orders[place, LEAVES] += change
+        work(pairs, pair, orders[place, SIGN], change)
+    _value(pair, pairs, account_ids, accounts, tables.server)
+    _rank(pair, pairs, account_ids, accounts, tables.lead, limits)
+    _standing(i, tables.lead, tables.server, account_ids, accounts, limits, out)
+    for k in range(5):
+        tables.standing[k] = out[k, i]
+    _symbol(i, pair, pairs, account_ids, limits, out)
+    if asks:
+        _order(i, qty, px, sign, child.parent_qty[i], pair, pairs, account_ids, accounts, limits, out)
+    return True
 
 
 @compiled

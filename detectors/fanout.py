@@ -1,12 +1,15 @@
 """Fan-out: more children of one parent in a short time than slicing explains."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from detectors.arrays import I64, Bools
+from detectors.arrays import I64
+from detectors.children import ChildFlow
 from detectors.config import FanOutConfig
 from detectors.detector import Context
 from detectors.excursion import Excursion, Finding
-from detectors.keyed import SHOWN, KeyedCusums, Shown, Walks, Where, findings, hit, lead_value, number_key, places, show
+from detectors.flow import Where, places
+from detectors.intern import DROPPED, Slots
+from detectors.keyed import SHOWN, KeyedCusums, Shown, Walks, close, findings, hit, lead_value, number_key, show
 from schemas.jit import compiled
 from schemas.records import Family
 from schemas.units import S_NS
@@ -37,19 +40,30 @@ class FanOut:
         c = self.config = config
         self.cusums = KeyedCusums([(c.children_limit, c.children_per_s)], c.walks_max)
         self.excursion = Excursion(SHOWN, round(c.quiet_s * S_NS))
-        self._shown = self.cusums.shown(0)
+        self.out = self.cusums.shown(0)
+        self._n = 0
 
     @property
     def bound_halt(self) -> float:
         """In limits."""
         return self.config.bound_halt
 
+    def begin(self, t: int) -> None:
+        """Nothing depends on the minute."""
+
+    def tables(self, more: int) -> "FanOutTables":
+        """For the compiled loop."""
+        return FanOutTables(self.cusums.walks, self.excursion.row)
+
     def step(self, context: Context) -> list[Finding]:
         """Score a flow."""
-        flow, child = context.flow, context.child
-        self._shown = shown = self.cusums.shown(len(flow))
-        _pass(places(flow), child.emission, child.parent, context.children.parents.dropped, self.cusums.walks, shown)
-        return findings(self.excursion, flow, shown, context.totals)
+        flow, n = context.flow, len(context.flow)
+        if not context.walked:
+            self.out = self.cusums.shown(n)
+            parents = context.children.tables(0).parents
+            walk(n, places(flow), context.child, parents, context.totals, self.tables(n), self.out)
+        self._n = n
+        return findings(self.excursion, flow, self.out, context.totals)
 
     def score(self, value: int) -> float:
         """Limits."""
@@ -61,7 +75,7 @@ class FanOut:
 
     def values(self) -> I64:
         """(n,) the lead, in 1/1024 limits."""
-        return self._shown.values
+        return self.out.values[: self._n]
 
     def evidence(self, context: Context, finding: Finding) -> dict[str, Any]:
         """The parent and how many children it has been cut into."""
@@ -75,7 +89,7 @@ class FanOut:
             "parent_id": context.children.parents.name(parent) if parent >= 0 else "",
             "parent_qty": int(child.parent_qty[i]),
             "child_qty": int(child.committed[i]),
-            "orders": int(self._shown.counts[i]),
+            "orders": int(self.out.counts[i]),
             "window_ms": round(seconds * 1000, 3),
             "symbol": flow.text("symbol", i),
             "strategy": flow.text("strategy", i),
@@ -85,11 +99,22 @@ class FanOut:
         """Nothing to learn."""
 
 
+class FanOutTables(NamedTuple):
+    """State: walks and excursion."""
+
+    walks: Walks
+    row: I64
+
+
 @compiled
-def _pass(at: Where, emission: Bools, parent: I64, dropped: int, walks: Walks, shown: Shown) -> None:
-    for i in range(len(emission)):
+def walk(n: int, at: Where, child: ChildFlow, parents: Slots, totals: I64, tables: FanOutTables, shown: Shown) -> None:
+    """Score n events."""
+    walks, dropped = tables.walks, parents.meta[DROPPED]
+    shown.used[0] = 0
+    for i in range(n):
         now = at.t[i]
         before = lead_value(walks, now)
-        if emission[i] and parent[i] >= 0:
-            hit(walks, at, i, number_key(parent[i] + dropped), 0, walks.weight[0])
+        if child.emission[i] and child.parent[i] >= 0:
+            hit(walks, at, i, number_key(child.parent[i] + dropped), 0, walks.weight[0])
         show(walks, now, i, before, shown)
+    close(n, at, totals, tables.row, shown)

@@ -4,7 +4,7 @@ A ``Flow`` lies within one minute of stream time, so that baselines, which chang
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,31 @@ from detectors.intern import words
 from schemas.events import Batch, Side, word_of
 from schemas.jit import compiled
 from schemas.records import FirstEvent, Source
-from schemas.units import S_NS
 
 _QTY, _PX, _BID, _ASK = (word_of(name) for name in ("qty", "px", "bid", "ask"))
-_CODES = word_of("kind")
-"""The word of which kind is the lowest byte and side the next."""
+_CODES, _SEQ = word_of("kind"), word_of("seq")
+"""The first of them: the word of which kind is the lowest byte and side the next."""
 _B, _S, _SS = np.uint64(Side.B), np.uint64(Side.S), np.uint64(Side.SS)
+
+
+class Columns(NamedTuple):
+    """(n,) what the compiled loops read of events: kind, shares, price, side (1, -1 or 0) and NBBO; prices in 1e-9."""
+
+    kind: U8
+    qty: I64
+    px: I64
+    sign: I64
+    bid: I64
+    ask: I64
+
+
+class Where(NamedTuple):
+    """Where events stand: (n, 28) words, (n,) stream time, offsets and items."""
+
+    words: U64
+    t: I64
+    offsets: I64
+    items: Any
 
 
 @dataclass(slots=True)
@@ -62,12 +81,6 @@ class Flow:
         """A string field of event i."""
         return bytes(self.events[name][i]).decode("ascii", "replace")
 
-    def settled_at(self, settle_s: float) -> int:
-        """From what stream time on an id that was never seen is news, if this is the server's first flow: 0 when the log
-        begins with its session, else ``settle_s`` later, for what was sent before the log began is still being answered."""
-        mid_session = int(self.events["seq"][0]) > 1
-        return int(self.t[0]) + round(settle_s * S_NS) if mid_session else 0
-
     def source(self, i: int) -> Source:
         """Kafka coordinates of event i."""
         return Source(self.topic, self.partition, int(self.offsets[i]), int(self.items[i]))
@@ -84,26 +97,41 @@ class Flow:
         )
 
 
+def places(flow: Flow) -> Where:
+    """Where the events of a flow stand."""
+    return Where(flow.words, flow.t, flow.offsets, flow.items)
+
+
+def read(flow: Flow) -> Columns:
+    """What the compiled loops read of a flow."""
+    return Columns(flow.kind, flow.qty, flow.px, flow.sign, flow.bid, flow.ask)
+
+
 def columns(server: str, batch: Batch, words: U64, stream_time: I64) -> Flow:
     """Contiguous columns of a batch that holds one server's events; words: (n, 28) the same events."""
     n = len(words)
-    kind, signed = np.empty(n, np.uint8), np.empty((5, n), np.int64)
-    _columns(words, kind, signed)
-    qty, px, sign, bid, ask = signed
-    return Flow(
-        server, batch.topic, batch.partition, batch.events, words, batch.offsets, batch.items, stream_time,
-        kind, qty, px, sign, bid, ask,
-    )  # fmt: skip
+    signed = np.empty((5, n), np.int64)
+    c = Columns(np.empty(n, np.uint8), *signed)
+    split(n, words, c)
+    return Flow(server, batch.topic, batch.partition, batch.events, words, batch.offsets, batch.items, stream_time, *c)
 
 
 @compiled
-def _columns(words: U64, kind: U8, out: I64) -> None:
-    for i in range(len(kind)):
+def split(n: int, words: U64, out: Columns) -> None:
+    """The columns of n events."""
+    for i in range(n):
         codes = words[i, _CODES]
-        kind[i] = codes & np.uint64(0xFF)
+        out.kind[i] = codes & np.uint64(0xFF)
         side = (codes >> np.uint64(8)) & np.uint64(0xFF)
-        out[0, i] = words[i, _QTY]
-        out[1, i] = words[i, _PX]
-        out[2, i] = 1 if side == _B else -1 if side in (_S, _SS) else 0
-        out[3, i] = words[i, _BID]
-        out[4, i] = words[i, _ASK]
+        out.qty[i] = words[i, _QTY]
+        out.px[i] = words[i, _PX]
+        out.sign[i] = 1 if side == _B else -1 if side in (_S, _SS) else 0
+        out.bid[i] = words[i, _BID]
+        out.ask[i] = words[i, _ASK]
+
+
+@compiled
+def settled_at(at: Where, settle_ns: int) -> int:
+    """From what stream time on an id that was never seen is news, if this is the server's first flow: 0 when the log
+    begins with its session, else ``settle_ns`` later, for what was sent before the log began is still being answered."""
+    return int(at.t[0]) + settle_ns if at.words[0, _SEQ] > np.uint64(1) else 0

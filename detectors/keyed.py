@@ -17,11 +17,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from detectors.arrays import I64, U64, where
-from detectors.excursion import Excursion, Finding
-from detectors.flow import Flow
+from detectors.excursion import Excursion, Finding, first_of, room_for, walk
+from detectors.flow import Flow, Where
 from schemas.events import word_of
-from schemas.jit import compiled
-from schemas.records import FirstEvent
+from schemas.jit import Int, compiled
 from schemas.units import S_NS
 
 ONE: Final = 1 << 30
@@ -63,28 +62,15 @@ class Walks(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What a pass gives: (n,) value of the lead in 1/1024 limits, its statistic and its hits; (m, 8) where it rose to
-    the limit, as index and first event of the walk."""
+    """What a pass gives: (n,) value of the lead in 1/1024 limits, its statistic and its hits; (n, 8) where it rose to
+    the limit, as index and first event of the walk; (2 n, 3) transitions of the excursion; (2,) how many of both."""
 
     values: I64
     stats: I64
     counts: I64
     ups: I64
+    found: I64
     used: I64
-
-
-class Where(NamedTuple):
-    """Where events stand: (n, 28) words, (n,) stream time, offsets and items."""
-
-    words: U64
-    t: I64
-    offsets: I64
-    items: Any
-
-
-def places(flow: Flow) -> Where:
-    """Where the events of a flow stand."""
-    return Where(flow.words, flow.t, flow.offsets, flow.items)
 
 
 @compiled
@@ -111,22 +97,30 @@ def _fallen(value: int, since: int, now: int, rate: int, shift: int) -> int:
 
 
 @compiled
+def _cell(walks: Walks, base: int, key: np.uint64, now: int) -> int:
+    """Where the key stands in the set that begins at ``base``, or that which stands lowest."""
+    for c in range(base, base + WAYS):
+        if walks.key[c] == key:
+            return c
+    cell, lowest = base, 1 << 62
+    for c in range(base, base + WAYS):
+        stat = walks.stat[c]
+        value: Int = walks.value[c]
+        value = _fallen(value, walks.seen[c], now, walks.rate[stat], walks.shift[stat])
+        if value < lowest:
+            cell, lowest = c, value
+    return cell
+
+
+@compiled
 def hit(walks: Walks, at: Where, i: int, key: np.uint64, stat: int, weight: int) -> None:
     """A hit of event i on a key: its walk, and the lead if it is higher (or the lead itself)."""
     if key == 0:
         key = _K
     now = at.t[i]
     rate, shift = walks.rate[stat], walks.shift[stat]
-    base = np.int64(key % np.uint64(len(walks.key) // WAYS)) * WAYS
-    cell, lowest = -1, 1 << 62
-    for c in range(base, base + WAYS):
-        other = walks.stat[c]
-        value = _fallen(walks.value[c], walks.seen[c], now, walks.rate[other], walks.shift[other])
-        if walks.key[c] == key:
-            cell = c
-            break
-        if value < lowest:
-            cell, lowest = c, value
+    base: Int = np.int64(key % np.uint64(len(walks.key) // WAYS)) * WAYS
+    cell = _cell(walks, base, key, now)
     value = 0
     if walks.key[cell] == key:
         value = _fallen(walks.value[cell], walks.seen[cell], now, rate, shift)
@@ -169,6 +163,7 @@ def show(walks: Walks, now: int, i: int, before: int, shown: Shown) -> None:
     """Write what the lead is at event i. before: what it was at the same time, before the event's hits."""
     value = lead_value(walks, now)
     if value < _FLOOR:
+        shown.values[i] = shown.stats[i] = shown.counts[i] = 0
         return
     shown.values[i] = value >> _SHIFT
     shown.stats[i], shown.counts[i] = walks.lead[STAT], walks.lead[COUNT]
@@ -204,8 +199,7 @@ class KeyedCusums:
 
     def shown(self, n: int) -> Shown:
         """Room for what a pass over n events gives."""
-        rows = np.zeros((3, n), np.int64)
-        return Shown(rows[0], rows[1], rows[2], np.empty((n, 8), np.int64), np.zeros(1, np.int64))
+        return shown_room(n)
 
     def state(self) -> dict[str, Any]:
         """Plain values, for a snapshot: the cells in use."""
@@ -224,26 +218,32 @@ class KeyedCusums:
         walks.lead[:], walks.lead_first[:] = state["lead"], state["lead_first"]
 
 
+def shown_room(n: int) -> Shown:
+    """Room for n events."""
+    rows = np.empty((3, n), np.int64)
+    return Shown(rows[0], rows[1], rows[2], np.empty((n, 8), np.int64), room_for(n), np.zeros(2, np.int64))
+
+
+@compiled
+def close(n: int, at: Where, totals: I64, row: I64, shown: Shown) -> None:
+    """The end of a pass: the excursion of what it showed."""
+    shown.used[1] = walk(n, at, shown.values, totals, row, shown.found)
+
+
 def findings(excursion: Excursion, flow: Flow, shown: Shown, totals: I64) -> list[Finding]:
     """Transitions, as ``Excursion.step``, each with the first event of its walk in place of that of the lead."""
-    found = excursion.step(flow, shown.values, totals)
-    if not found:
-        return found
-    rises = shown.ups[: int(shown.used[0])]
-    first, began = None, 0
+    rose, count = shown.used.tolist()
+    if not count:
+        return []
+    found = excursion.findings(flow, shown.values, totals, shown.found, count)
+    rises = shown.ups[:rose]
+    place = None
     for finding in found:
         if finding.edge == "open":
-            first = None
             at = where(rises[:, 0] == finding.index)
-            if len(at):
-                first, began = _first_event(flow, rises[at[0]]), int(rises[at[0], 1])
-        if first is not None:
-            finding.first, finding.began = first, began
-    if excursion.open and first is not None:
-        excursion.first, excursion.began = first, began
+            place = rises[at[0], 1:] if len(at) else None
+        if place is not None:
+            finding.first, finding.began = first_of(flow, place), int(place[0])
+    if excursion.open and place is not None:
+        excursion.begins_at(place)
     return found
-
-
-def _first_event(flow: Flow, row: I64) -> FirstEvent:
-    name = row[5:8].tobytes().rstrip(b"\0").decode("ascii", "replace")
-    return FirstEvent(flow.topic, flow.partition, int(row[3]), int(row[2]), name, int(row[4]))

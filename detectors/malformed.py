@@ -5,11 +5,14 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
-from detectors.arrays import I64, U8, U64, Bools
+from detectors.arrays import I64, U64
+from detectors.children import ROOT, ChildFlow, ChildTables
 from detectors.config import MalformedConfig
 from detectors.detector import Context
 from detectors.excursion import Excursion, Finding
-from detectors.keyed import ONE, SHOWN, KeyedCusums, Shown, Walks, Where, findings, hit, lead_value, mix, places, show
+from detectors.flow import Columns, Where, places, read, settled_at
+from detectors.intern import DROPPED
+from detectors.keyed import ONE, SHOWN, KeyedCusums, Shown, Walks, close, findings, hit, lead_value, mix, show
 from detectors.kinds import ASKS, CANCEL, REJECTED, REPLACE
 from schemas.events import Kind, Phase, word_of
 from schemas.jit import compiled
@@ -43,7 +46,8 @@ class _Memos(NamedTuple):
 
 
 class _Bounds(NamedTuple):
-    """Integers of the configuration: collar (thousandths), price and amend (1e-9; thousandths), USD in 1e-9."""
+    """Integers of the configuration: collar (thousandths), price and amend (1e-9; thousandths), USD in 1e-9; time
+    until an unknown order is news (ns)."""
 
     collar: int
     px_max: int
@@ -53,6 +57,7 @@ class _Bounds(NamedTuple):
     rejected: int
     cancelled: int
     refused: int
+    settle_ns: int
 
 
 class Malformed:
@@ -111,8 +116,10 @@ class Malformed:
         self.minutes = 0
         self.answers: I64 = np.zeros(2, np.int64)
         """Accepted and refused orders of this minute."""
-        self.began = -1
-        self._shown = self.cusums.shown(0)
+        self.began: I64 = np.array([-1])
+        """From what stream time on an unknown order is news (-1: no event yet)."""
+        self.out = self.cusums.shown(0)
+        self._n = 0
         self._set_weights()
 
     def _set_weights(self) -> None:
@@ -121,30 +128,37 @@ class Malformed:
         p0 = max(c.reject_share_min, c.reject_headroom * self.share) if warm else c.reject_share_prior
         self.normal = p0 = min(p0, 0.5)
         p1 = min(p0 * c.reject_ratio, (1 + p0) / 2)
-        self.weights = [*_bernoulli(p0, p1, c.nats_limit), *_bernoulli(0.2, 0.8, c.nats_limit)]
+        self.weights = [_bernoulli(p0, p1, c.nats_limit), _bernoulli(0.2, 0.8, c.nats_limit)]
 
     @property
     def bound_halt(self) -> float:
         """In limits."""
         return self.config.bound_halt
 
-    def step(self, context: Context) -> list[Finding]:
-        """Score a flow, then count its answers."""
-        flow, child, c = context.flow, context.child, self.config
-        if self.began < 0:
-            self.began = flow.settled_at(c.settle_s)
-        orders = context.children.orders
-        self._shown = shown = self.cusums.shown(len(flow))
+    def begin(self, t: int) -> None:
+        """Nothing depends on the minute."""
+
+    def tables(self, more: int) -> "MalformedTables":
+        """For the compiled loop; until the next minute."""
+        c = self.config
+        (accepted, rejected), (cancelled, refused) = self.weights
         bounds = _Bounds(
             round(c.collar * 1_000), round(c.px_usd_max * PRICE9), round(c.amend_max * 1_000), round(c.usd_unit),
-            *self.weights,
+            accepted, rejected, cancelled, refused, round(c.settle_s * S_NS),
         )  # fmt: skip
-        _pass(
-            places(flow), flow.kind, flow.qty, flow.sign,
-            (flow.bid, flow.ask, flow.px), child.order, child.new, context.children.roots, orders.dropped, self.began,
-            _Memos(**self.memos), bounds, self.answers, self.cusums.walks, shown,
-        )  # fmt: skip
-        return findings(self.excursion, flow, shown, context.totals)
+        return MalformedTables(
+            self.cusums.walks, self.excursion.row, _Memos(**self.memos), bounds, self.answers, self.began
+        )
+
+    def step(self, context: Context) -> list[Finding]:
+        """Score a flow, then count its answers."""
+        flow, n = context.flow, len(context.flow)
+        if not context.walked:
+            self.out = self.cusums.shown(n)
+            children = context.children.tables(0)
+            walk(n, places(flow), read(flow), context.child, children, context.totals, self.tables(n), self.out)
+        self._n = n
+        return findings(self.excursion, flow, self.out, context.totals)
 
     def score(self, value: int) -> float:
         """Limits."""
@@ -156,14 +170,14 @@ class Malformed:
 
     def values(self) -> I64:
         """(n,) the lead, in 1/1024 limits."""
-        return self._shown.values
+        return self.out.values[: self._n]
 
     def evidence(self, context: Context, finding: Finding) -> dict[str, Any]:
         """What is wrong, how often, with which order, and whose it is."""
         i, flow = finding.index, context.flow
         if finding.edge == "close":
             return {"rejects": finding.count("rejects"), "orders": finding.count("orders")}
-        stat = int(self._shown.stats[i])
+        stat = int(self.out.stats[i])
         what = NAMES[stat]
         if stat <= REJECTS_STRATEGY and int(flow.events["phase"][i]) == int(Phase.pre):
             what = "preopen_rejects"
@@ -171,7 +185,7 @@ class Malformed:
         seconds = max(int(flow.t[i]) - finding.began, 0) / S_NS
         return {
             "what": what,
-            "count": finding.count("rejects") if share else int(self._shown.counts[i]),
+            "count": finding.count("rejects") if share else int(self.out.counts[i]),
             "orders": finding.count("orders"),
             "window_ms": round(seconds * 1000, 3),
             "owner": flow.text("strategy", i) or flow.text("account", i),
@@ -204,47 +218,74 @@ def _bernoulli(p0: float, p1: float, nats_limit: float) -> tuple[int, int]:
     )
 
 
+class MalformedTables(NamedTuple):
+    """State: walks, excursion, memos, answers of this minute, when unknown orders become news; and the bounds."""
+
+    walks: Walks
+    row: I64
+    memos: _Memos
+    bounds: _Bounds
+    answers: I64
+    began: I64
+
+
 @compiled
-def _pass(
-    at: Where, kinds: U8, qtys: I64, signs: I64, prices: tuple[I64, I64, I64], order: I64, new: Bools, roots: I64,
-    dropped: int, began: int, memos: _Memos, bounds: _Bounds, answers: I64, walks: Walks, shown: Shown,
+def walk(
+    n: int, at: Where, flow: Columns, child: ChildFlow, children: ChildTables, totals: I64, tables: MalformedTables,
+    shown: Shown,
 ) -> None:  # fmt: skip
-    words = at.words
-    for i in range(len(kinds)):
-        kind, now = kinds[i], at.t[i]
+    """Score n events."""
+    words, walks, bounds = at.words, tables.walks, tables.bounds
+    if tables.began[0] < 0:
+        tables.began[0] = settled_at(at, bounds.settle_ns)
+    began = tables.began[0]
+    shown.used[0] = 0
+    for i in range(n):
+        kind, now = flow.kind[i], at.t[i]
         before = lead_value(walks, now)
         by_request = words[i, _ORIG] != _EMPTY
-        bid, ask, px = prices[0][i], prices[1][i], prices[2][i]
-        quoted = bid > 0 and ask >= bid
-        old_mid = _remember(words, i, (bid + ask) // 2, now, memos) if quoted else 0
+        bid, ask = flow.bid[i], flow.ask[i]
+        old_mid = _remember(words, i, (bid + ask) // 2, now, tables.memos) if bid > 0 and ask >= bid else 0
         if ASKS[kind]:
-            if new[i]:
-                root = roots[order[i]]
-                far = _far(px, signs[i], bid, ask, old_mid, bounds) if quoted else px >= bounds.px_max
-                if kind == REPLACE:
-                    if by_request and root == order[i] + dropped and now >= began:
-                        hit(walks, at, i, _SERVER + _TAG[UNKNOWN], UNKNOWN, walks.weight[UNKNOWN])
-                    if not quoted:
-                        far = far or _jumps(px, signs[i], root, memos, bounds)
-                place = np.int64(root % _MEMOS)
-                memos.number[place], memos.px[place] = root + 1, px
-                if far:
-                    stat = AMEND if kind == REPLACE else FAR
-                    mid = (bid + ask) // 2 if quoted else px
-                    _strike_far(walks, at, i, stat, qtys[i], mid, bounds)
+            if child.new[i]:
+                _asked(i, at, flow, child.order[i], old_mid, by_request and now >= began, children, tables)
         elif kind == CANCEL:
-            if by_request and order[i] < 0 and now >= began:
+            if by_request and child.order[i] < 0 and now >= began:
                 hit(walks, at, i, _SERVER + _TAG[UNKNOWN], UNKNOWN, walks.weight[UNKNOWN])
         elif kind == _ACK or (kind == REJECTED and not by_request):
             bad = kind == REJECTED
             weight = bounds.rejected if bad else bounds.accepted
-            answers[1 if bad else 0] += 1
+            tables.answers[1 if bad else 0] += 1
             hit(walks, at, i, _SERVER, REJECTS, weight)
             hit(walks, at, i, _strategy(words, i, REJECTS_STRATEGY), REJECTS_STRATEGY, weight)
         elif by_request and kind in (REJECTED, _CANCELED, _REPLACED):
             weight = bounds.refused if kind == REJECTED else bounds.cancelled
             hit(walks, at, i, _SERVER + _TAG[REFUSED], REFUSED, weight)
         show(walks, now, i, before, shown)
+    close(n, at, totals, tables.row, shown)
+
+
+@compiled
+def _asked(
+    i: int, at: Where, flow: Columns, order: int, old_mid: int, named: bool, children: ChildTables,
+    tables: MalformedTables,
+) -> None:  # fmt: skip
+    """A new order or replace. named: it names an order that ought to be known by now."""
+    walks, bounds, memos = tables.walks, tables.bounds, tables.memos
+    bid, ask, px, sign = flow.bid[i], flow.ask[i], flow.px[i], flow.sign[i]
+    quoted = bid > 0 and ask >= bid
+    root = children.order[order, ROOT]
+    far = _far(px, sign, bid, ask, old_mid, bounds) if quoted else px >= bounds.px_max
+    replaces = flow.kind[i] == REPLACE
+    if replaces:
+        if named and root == order + children.orders.meta[DROPPED]:
+            hit(walks, at, i, _SERVER + _TAG[UNKNOWN], UNKNOWN, walks.weight[UNKNOWN])
+        if not quoted:
+            far = far or _jumps(px, sign, root, memos, bounds)
+    place = np.int64(root % _MEMOS)
+    memos.number[place], memos.px[place] = root + 1, px
+    if far:
+        _strike_far(walks, at, i, AMEND if replaces else FAR, flow.qty[i], (bid + ask) // 2 if quoted else px, bounds)
 
 
 @compiled

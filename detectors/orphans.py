@@ -1,12 +1,17 @@
 """Orphans: children that name a parent order nobody accepted."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from detectors.arrays import I64, Bools
+import numpy as np
+
+from detectors.arrays import I64
+from detectors.children import ChildFlow
 from detectors.config import OrphansConfig
 from detectors.detector import Context
 from detectors.excursion import Excursion, Finding
-from detectors.keyed import SHOWN, KeyedCusums, Shown, Walks, Where, findings, hit, lead_value, number_key, places, show
+from detectors.flow import Columns, Where, places, read, settled_at
+from detectors.intern import CAPACITY, DROPPED, Slots
+from detectors.keyed import SHOWN, KeyedCusums, Shown, Walks, close, findings, hit, lead_value, number_key, show
 from detectors.kinds import PARENT
 from schemas.jit import compiled
 from schemas.records import Family
@@ -40,28 +45,33 @@ class Orphans:
         c = self.config = config
         self.cusums = KeyedCusums([(c.orders_limit, c.orders_per_s)], 4)
         self.excursion = Excursion(SHOWN, round(c.quiet_s * S_NS))
-        self.began = -1
-        self.seen = False
-        """A parent was accepted in this log."""
-        self._shown = self.cusums.shown(0)
+        self.known: I64 = np.array([-1, 0])
+        """From what stream time on an orphan is news (-1: no event yet); whether a parent was accepted in this log."""
+        self.out = self.cusums.shown(0)
+        self._settle_ns = round(c.settle_s * S_NS)
+        self._n = 0
 
     @property
     def bound_halt(self) -> float:
         """Never alone."""
         return 0.0
 
+    def begin(self, t: int) -> None:
+        """Nothing depends on the minute."""
+
+    def tables(self, more: int) -> "OrphansTables":
+        """For the compiled loop."""
+        return OrphansTables(self.cusums.walks, self.excursion.row, self.known, self._settle_ns)
+
     def step(self, context: Context) -> list[Finding]:
         """Score a flow."""
-        flow, child = context.flow, context.child
-        if self.began < 0:
-            self.began = flow.settled_at(self.config.settle_s)
-        self._shown = shown = self.cusums.shown(len(flow))
-        parents = context.children.parents
-        self.seen = _pass(
-            places(flow), flow.kind == PARENT, child.emission & (child.parent >= 0) & ~child.known,
-            self.began, self.seen, parents.capacity - parents.dropped, child.parent, self.cusums.walks, shown,
-        )  # fmt: skip
-        return findings(self.excursion, flow, shown, context.totals)
+        flow, n = context.flow, len(context.flow)
+        if not context.walked:
+            self.out = self.cusums.shown(n)
+            parents = context.children.tables(0).parents
+            walk(n, places(flow), read(flow), context.child, parents, context.totals, self.tables(n), self.out)
+        self._n = n
+        return findings(self.excursion, flow, self.out, context.totals)
 
     def score(self, value: int) -> float:
         """Limits."""
@@ -73,7 +83,7 @@ class Orphans:
 
     def values(self) -> I64:
         """(n,) the walk, in 1/1024 limits."""
-        return self._shown.values
+        return self.out.values[: self._n]
 
     def evidence(self, context: Context, finding: Finding) -> dict[str, Any]:
         """How many, and the parent that the last one names."""
@@ -82,7 +92,7 @@ class Orphans:
             return {"orders": finding.count("orders"), "fills": finding.count("fills")}
         return {
             "what": "orphan",
-            "orders": int(self._shown.counts[i]),
+            "orders": int(self.out.counts[i]),
             "parent_id": flow.text("parent_id", i),
             "symbol": flow.text("symbol", i),
             "strategy": flow.text("strategy", i),
@@ -92,17 +102,34 @@ class Orphans:
         """Nothing to learn."""
 
 
+class OrphansTables(NamedTuple):
+    """State: walk, excursion and what is known; time to settle (ns)."""
+
+    walks: Walks
+    row: I64
+    known: I64
+    settle_ns: int
+
+
 @compiled
-def _pass(
-    at: Where, accepted: Bools, orphan: Bools, began: int, seen: bool, room: int, parent: I64, walks: Walks,
+def walk(
+    n: int, at: Where, flow: Columns, child: ChildFlow, parents: Slots, totals: I64, tables: OrphansTables,
     shown: Shown,
-) -> bool:  # fmt: skip
-    for i in range(len(orphan)):
+) -> None:  # fmt: skip
+    """Score n events."""
+    walks, known = tables.walks, tables.known
+    if known[0] < 0:
+        known[0] = settled_at(at, tables.settle_ns)
+    room = parents.meta[CAPACITY] - parents.meta[DROPPED]
+    shown.used[0] = 0
+    for i in range(n):
         now = at.t[i]
         before = lead_value(walks, now)
-        seen = seen or accepted[i]
+        if flow.kind[i] == PARENT:
+            known[1] = 1
+        parent = child.parent[i]
         # a parent's row tells how many were named before it: none is forgotten while they fit
-        if orphan[i] and seen and now >= began and parent[i] < room:
+        if child.emission[i] and 0 <= parent < room and not child.known[i] and known[1] == 1 and now >= known[0]:
             hit(walks, at, i, number_key(0), 0, walks.weight[0])
         show(walks, now, i, before, shown)
-    return seen
+    close(n, at, totals, tables.row, shown)

@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from detectors.arrays import I64, U8, U64, Bools
-from detectors.flow import Flow
+from detectors.arrays import I64, U64, Bools
+from detectors.flow import Columns, Flow, Where, places, read
 from detectors.intern import IdTable, Slots, enter
 from detectors.kinds import FILL
 from schemas.events import word_of
@@ -62,54 +62,73 @@ class Positions:
     def __init__(self, symbols_max: int, frame_ns: int) -> None:
         self.symbols = IdTable(symbols_max, 2, _COLUMNS)
         self.frame_ns = frame_ns
+        self._name: U64 = np.zeros((1, 2), np.uint64)
 
     def step(self, flow: Flow) -> SymbolFlow:
         """Work off a flow."""
-        n = len(flow)
-        symbols = self.symbols.reserve(n)
-        flags, money = np.zeros((3, n), np.bool_), np.zeros((5, n), np.int64)
-        out = SymbolFlow(
-            np.full(n, -1, np.int64), flags[0], flags[1], money[0], money[1], money[2], flags[2], money[3], money[4]
-        )
-        prices = flow.px, flow.bid, flow.ask
-        _pass(
-            flow.words, np.empty((1, 2), np.uint64), flow.kind, flow.qty, flow.sign, prices, flow.t // self.frame_ns,
-            symbols, _Columns(**self.symbols.cols), out,
-        )  # fmt: skip
+        out = symbol_room(len(flow))
+        walk(len(flow), places(flow), read(flow), self.tables(len(flow)), out)
         return out
+
+    def tables(self, more: int) -> "SymbolTables":
+        """For the compiled loop, with room for ``more`` symbols."""
+        slots = self.symbols.reserve(more)
+        return SymbolTables(slots, _Columns(**self.symbols.cols), self._name, self.frame_ns)
+
+
+class SymbolTables(NamedTuple):
+    """State by symbol, room for one name (1, 2), length of a frame (ns)."""
+
+    slots: Slots
+    cols: _Columns
+    name: U64
+    frame_ns: int
+
+
+def symbol_room(n: int) -> SymbolFlow:
+    """Room for n events."""
+    flags, money = np.empty((3, n), np.bool_), np.empty((6, n), np.int64)
+    return SymbolFlow(money[5], flags[0], flags[1], money[0], money[1], money[2], flags[2], money[3], money[4])
 
 
 @compiled
-def _pass(
-    words: U64, name: U64, kinds: U8, qtys: I64, signs: I64, prices: tuple[I64, I64, I64], frames: I64,
-    symbols: Slots, cols: _Columns, out: SymbolFlow,
-) -> None:  # fmt: skip
-    for i in range(len(kinds)):
+def walk(n: int, at: Where, flow: Columns, tables: SymbolTables, out: SymbolFlow) -> None:
+    """Take in n events; every place of ``out`` is written."""
+    words, name, cols = at.words, tables.name, tables.cols
+    frame, ends = np.int64(0), np.int64(-1)
+    for i in range(n):
+        out.row[i] = -1
+        out.fill[i] = out.aggressive[i] = out.first_in_frame[i] = False
+        out.burn[i] = out.notional[i] = out.matched[i] = out.profit[i] = out.gross[i] = 0
         if words[i, _SYMBOL] == 0:
             continue
+        if at.t[i] >= ends:
+            frame = at.t[i] // tables.frame_ns
+            ends = (frame + 1) * tables.frame_ns
         name[0, 0], name[0, 1] = words[i, _SYMBOL], words[i, _SYMBOL + 1] & _LAST4
-        row, _ = enter(symbols, name, 0, 0)
+        row, _ = enter(tables.slots, name, 0, 0)
         out.row[i] = row
-        out.first_in_frame[i] = frames[i] != cols.frame[row]
-        cols.frame[row] = frames[i]
-        px, bid, ask = prices[0][i], prices[1][i], prices[2][i]
-        fill = kinds[i] == FILL
+        out.first_in_frame[i] = frame != cols.frame[row]
+        cols.frame[row] = frame
+        px, bid, ask = flow.px[i], flow.bid[i], flow.ask[i]
+        fill = flow.kind[i] == FILL
         quoted = bid > 0 and ask >= bid
         if not (fill or quoted):
             continue
         px6, mid6 = px // _PX6, (bid + ask) // (2 * _PX6)
         held, old = cols.position[row], cols.mark[row]
         mark = mid6 if quoted else px6
-        signed = signs[i] * qtys[i] if fill else 0
+        sign = flow.sign[i]
+        signed = sign * flow.qty[i] if fill else 0
         position = held + signed
         out.profit[i] = held * (mark - old) + signed * (mark - px6)
         out.gross[i] = abs(position) * mark - abs(held) * old
         cols.position[row], cols.mark[row] = position, mark
         if not fill:
             continue
-        out.fill[i], out.notional[i] = True, qtys[i] * px6
-        hit = px >= ask if signs[i] > 0 else px <= bid
-        if not (quoted and hit and signs[i] != 0):
+        out.fill[i], out.notional[i] = True, flow.qty[i] * px6
+        hit = px >= ask if sign > 0 else px <= bid
+        if not (quoted and hit and sign != 0):
             continue
         out.aggressive[i], out.burn[i] = True, signed * (px6 - mid6)
         both = min(cols.bought[row], cols.sold[row])

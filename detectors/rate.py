@@ -1,18 +1,21 @@
 """Rate: more orders than is normal, at any time scale, from this server, one of its strategies or in one symbol."""
 
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from detectors.arrays import I64
-from detectors.baseline import Baseline
+from detectors.baseline import Baseline, count
 from detectors.config import RateConfig
 from detectors.detector import Context
-from detectors.excursion import Excursion, Finding
+from detectors.excursion import Excursion, Finding, room_for
+from detectors.excursion import walk as excursion_walk
+from detectors.flow import Columns, Where, places, read
 from detectors.kinds import ASKS
-from detectors.rate_series import LEVELS, UNIT, Floats, Scores, Series
+from detectors.rate_series import LEVELS, UNIT, Floats, Scores, Series, SeriesTables, keep, score, scores_room
 from detectors.totals import COLUMNS, PROFIT, TRADED
+from schemas.jit import compiled
 from schemas.records import Family, FirstEvent
 from schemas.units import MIN_NS, S_NS
 
@@ -68,7 +71,8 @@ class Rate:
         self._floors: Floats = np.array([config.dispersion_min, config.dispersion_strategy, config.dispersion_symbol])
         self._dispersion: Floats = self._floors
         self._minute = -1
-        self._scores = Scores(*(np.empty(0, np.int64) for _ in Scores._fields))
+        self.out = rate_room(0)
+        self._n = 0
         self._told: dict[tuple[int, str], dict[str, Any]] = {}
 
     def _set_bounds(self, minute: int) -> None:
@@ -92,25 +96,34 @@ class Rate:
         """In nats."""
         return self.config.bound_halt * self.limit_nats
 
+    def tables(self, more: int) -> "RateTables":
+        """For the compiled loop, with room for ``more`` names; until the next minute."""
+        return RateTables(self.excursion.row, self.series.tables(more), self.normal.seconds, self.excursion.limit)
+
+    def begin(self, t: int) -> None:
+        """A flow at stream time t (ns): the bounds of its minute, before ``tables``."""
+        self.normal.begin(t)
+        if t // MIN_NS != self._minute:
+            self._set_bounds(t // MIN_NS)
+
     def step(self, context: Context) -> list[Finding]:
         """Score a flow, then count it for the baseline."""
-        flow, totals = context.flow, context.totals
-        minute = int(flow.t[0]) // MIN_NS
-        if minute != self._minute:
-            self._set_bounds(minute)
-        ask = ASKS[flow.kind]
-        self._scores = scores = self.series.step(flow, ask)
-        # below the limit the excursion need not know: each series remembers where it left zero
-        beyond = np.where(scores.value >= self.excursion.limit, scores.value, 0)
-        findings = self.excursion.step(flow, beyond, totals)
+        flow, n = context.flow, len(context.flow)
+        if not context.walked:
+            self.begin(int(flow.t[0]))
+            self.out = rate_room(n)
+            walk(n, places(flow), read(flow), context.totals, self.tables(n), self.out)
+        self._n, out = n, self.out
+        if not out.used[0]:
+            return []
+        findings = self.excursion.findings(flow, out.scores.beyond, context.totals, out.found, int(out.used[0]))
         self._told = {(finding.index, finding.edge): self._place(context, finding) for finding in findings}
-        self.series.keep(flow, totals)
-        self.normal.add(flow.t, ask.astype(np.int64))
+        keep(self.series.tables(0), places(flow), context.totals, out.scores)
         return findings
 
     def _place(self, context: Context, finding: Finding) -> dict[str, Any]:
         """The finding begins where its series left zero, and its money is counted from there. Returns its evidence."""
-        i, scores, series = finding.index, self._scores, self.series
+        i, scores, series = finding.index, self.out.scores, self.series
         finding.value = int(scores.value[i])
         row = int(scores.row[i])
         origin = series.origin(context.flow, context.totals, row, int(scores.began[i]))
@@ -150,7 +163,7 @@ class Rate:
 
     def values(self) -> I64:
         """(n,) the highest CUSUM, fixed point."""
-        return self._scores.value
+        return self.out.scores.value[: self._n]
 
     def evidence(self, context: Context, finding: Finding) -> dict[str, Any]:
         """Which series; how many orders in how long, against how many expected."""
@@ -167,3 +180,42 @@ class Rate:
 def _who(level: str, name: str) -> dict[str, Any]:
     """A series, as evidence: its level, and the strategy or symbol."""
     return {"series": level, level: name} if name else {"series": level}
+
+
+class RateTables(NamedTuple):
+    """State: excursion, series, the baseline's seconds; and the limit."""
+
+    row: I64
+    series: SeriesTables
+    seconds: I64
+    limit: int
+
+
+class RateOut(NamedTuple):
+    """The scores; transitions, and how many."""
+
+    scores: Scores
+    found: I64
+    used: I64
+
+
+def rate_room(n: int) -> RateOut:
+    """Room for n events."""
+    return RateOut(scores_room(n), room_for(n), np.zeros(1, np.int64))
+
+
+@compiled
+def walk(n: int, at: Where, flow: Columns, totals: I64, tables: RateTables, out: RateOut) -> None:
+    """Score n events. Without a transition, what is kept beyond this flow is kept at once; else ``step`` asks first."""
+    scores, series = out.scores, tables.series
+    scores.used[0] = 0
+    for i in range(n):
+        ask = ASKS[flow.kind[i]]
+        if ask:
+            count(tables.seconds, at.t[i], 1)
+        score(series, i, at.t[i], at.words, ask, scores)
+        # below the limit the excursion need not know: each series remembers where it left zero
+        scores.beyond[i] = scores.value[i] if scores.value[i] >= tables.limit else 0
+    out.used[0] = excursion_walk(n, at, scores.beyond, totals, tables.row, out.found)
+    if out.used[0] == 0:
+        keep(series, at, totals, scores)

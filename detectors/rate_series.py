@@ -5,22 +5,21 @@ or asked for. Exact integers in log order, so that batch cuts do not matter; sta
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import I64, U64, Bools
-from detectors.flow import Flow
+from detectors.arrays import I64, U64
+from detectors.flow import Flow, Where
 from detectors.intern import DROPPED, IdTable, Slots, enter
 from detectors.totals import PROFIT, TRADED
 from schemas.events import word_of
-from schemas.jit import compiled
+from schemas.jit import Int, compiled
 from schemas.records import FirstEvent
 from schemas.units import S_NS
 
 Floats = NDArray[np.float64]
-Items = NDArray[np.int32]
 UNIT = 1 << 30
 """Fixed point of the log-likelihood ratio: 1 nat."""
 SERVER, STRATEGY, SYMBOL = 0, 1, 2
@@ -60,20 +59,17 @@ class Origin(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """(n,) after each event: the highest statistic. Of an order also the row of its series (-1 elsewhere), 1 + index of
-    the order at which that left zero (0: before this flow), and its orders since then."""
+    """(n,) after each event: the highest statistic, and again where it is beyond the limit (else 0); the row of the
+    series that stands highest, 1 + index of the order at which that left zero (0: before this flow), and its orders
+    since then. (3 n,) series of which an excursion began in this flow, and how many."""
 
     value: I64
+    beyond: I64
     row: I64
     began: I64
     orders: I64
-
-
-class Named(NamedTuple):
-    """(2, k) rows of each order's strategy and symbol (-1: none), and whether the order introduced them."""
-
-    rows: I64
-    new: Bools
+    touched: I64
+    used: I64
 
 
 class Bank(NamedTuple):
@@ -104,8 +100,10 @@ def _height(state: I64, row: int, t: int, ratios: I64) -> int:
 
 
 @compiled
-def _hit(state: I64, row: int, t: int, i: int, gains: I64, ratios: I64) -> int:
+def _hit(tables: "SeriesTables", row: int, t: int, i: int, level: int, out: Scores) -> Int:
     """An order of this series: the Lindley step of its bank."""
+    state, ratios = tables.state, tables.bank.ratios
+    gains = tables.bank.gains[level]
     fall = _fall(state, row, t)
     before = after = 0
     for j in range(len(ratios)):
@@ -117,6 +115,9 @@ def _hit(state: I64, row: int, t: int, i: int, gains: I64, ratios: I64) -> int:
     state[row, LAST] = t
     state[row, MINUTE] += 1
     if before == 0:
+        if state[row, BEGAN] == 0:
+            out.touched[out.used[0]] = row
+            out.used[0] += 1
         state[row, BEGAN] = i + 1
         state[row, COUNT] = 0
     state[row, COUNT] += 1
@@ -124,45 +125,42 @@ def _hit(state: I64, row: int, t: int, i: int, gains: I64, ratios: I64) -> int:
 
 
 @compiled
-def _name(source: U64, ask: Bools, strategies: Slots, symbols: Slots, ids: U64, named: Named) -> int:
-    """Rows of the orders' strategies and symbols. A row is an id's number modulo the table's size here: a new id takes
-    over an old one's row. ids: (2, 2) room for one order's. Returns 1 + the highest row that is new, 0 where none is."""
-    k, most = 0, 0
-    for i in range(len(ask)):
-        if not ask[i]:
-            continue
-        middle, last = source[i, _SYMBOL + 1], source[i, _SYMBOL + 2]
+def _row(tables: "SeriesTables", words: U64, i: int, level: int, out: Scores) -> Int:
+    """Row of the strategy or symbol that an order names, -1 where it names none. A row is an id's number modulo the
+    table's size: a new id takes over an old one's."""
+    middle, last, ids = words[i, _SYMBOL + 1], words[i, _SYMBOL + 2], tables.id
+    if level == STRATEGY:
         ids[0, 0], ids[0, 1] = (middle >> _HALF) | (last << _HALF), last >> _HALF
-        ids[1, 0], ids[1, 1] = source[i, _SYMBOL], middle & _LAST4
-        for level in range(2):
-            named.rows[level, k] = -1
-            named.new[level, k] = False
-            if ids[level, 0] == 0:
-                continue
-            slots = strategies if level == 0 else symbols
-            number, new = enter(slots, ids, level, 0)
-            number += slots.meta[DROPPED]
-            row = 1 + number % STRATEGIES_MAX if level == 0 else _SYMBOLS_AT + number % SYMBOLS_MAX
-            named.rows[level, k], named.new[level, k] = row, new
-            if new:
-                most = max(most, row + 1)
-        k += 1
-    return most
+        slots = tables.strategies
+    else:
+        ids[0, 0], ids[0, 1] = words[i, _SYMBOL], middle & _LAST4
+        slots = tables.symbols
+    if ids[0, 0] == 0:
+        return -1
+    number, new = enter(slots, ids, 0, 0)
+    number += slots.meta[DROPPED]
+    row = 1 + number % STRATEGIES_MAX if level == STRATEGY else _SYMBOLS_AT + number % SYMBOLS_MAX
+    if new:
+        _clear(tables.state, row, tables.bank.fresh[level])
+        tables.learned[row], tables.minutes[row] = 0.0, 0
+    return row
 
 
 @compiled
-def _keep(state: I64, source: U64, t: I64, offsets: I64, items: Items, money: I64) -> None:
+def keep(tables: "SeriesTables", at: Where, totals: I64, out: Scores) -> None:
     """Excursions that began in this flow: what is told of them beyond it."""
-    for row in range(len(state)):
+    state = tables.state
+    for k in range(out.used[0]):
+        row = out.touched[k]
         i = state[row, BEGAN] - 1
         if i < 0:
             continue
         state[row, BEGAN] = 0
-        state[row, BEGAN_T], state[row, OFFSET], state[row, ITEM] = t[i], offsets[i], items[i]
-        state[row, TS] = source[i, _TS]
+        state[row, BEGAN_T], state[row, OFFSET], state[row, ITEM] = at.t[i], at.offsets[i], at.items[i]
+        state[row, TS] = at.words[i, _TS]
         for w in range(3):
-            state[row, ID + w] = np.int64(source[i, _CL_ORD_ID + w])
-        state[row, MONEY], state[row, MONEY + 1] = money[i, PROFIT], money[i, TRADED]
+            state[row, ID + w] = np.int64(at.words[i, _CL_ORD_ID + w])
+        state[row, MONEY], state[row, MONEY + 1] = totals[i, PROFIT], totals[i, TRADED]
 
 
 @compiled
@@ -173,35 +171,49 @@ def _clear(state: I64, row: int, bound: I64) -> None:
 
 
 @compiled
-def _score(t: I64, ask: Bools, named: Named, state: I64, leader: I64, bank: Bank, out: Scores) -> None:
-    k = 0
-    for i in range(len(t)):
-        row, best = leader[0], _height(state, leader[0], t[i], bank.ratios)
-        if not ask[i]:
-            own = _height(state, 0, t[i], bank.ratios)
-            if own >= best:
-                best, row = own, np.int64(0)
-            out.value[i], out.row[i] = best, row
-            out.began[i], out.orders[i] = state[row, BEGAN], state[row, COUNT]
-            continue
-        mine = _hit(state, 0, t[i], i, bank.gains[0], bank.ratios)
-        top, held = np.int64(0), best
+def score(tables: "SeriesTables", i: int, t: int, words: U64, ask: bool, out: Scores) -> None:
+    """Take in event i, an order (``ask``) or not, and write what stands highest after it."""
+    state, leader, ratios = tables.state, tables.leader, tables.bank.ratios
+    row, best = leader[0], _height(state, leader[0], t, ratios)
+    if ask:
+        mine = _hit(tables, 0, t, i, SERVER, out)
+        held = best
         if mine >= best:
-            best, row = mine, top
-        for level in range(1, 3):
-            at = named.rows[level - 1, k]
+            best, row = mine, np.int64(0)
+        for level in range(STRATEGY, SYMBOL + 1):
+            at = _row(tables, words, i, level, out)
             if at < 0:
                 continue
-            if named.new[level - 1, k]:
-                _clear(state, at, bank.fresh[level])
-            mine = _hit(state, at, t[i], i, bank.gains[level], bank.ratios)
+            mine = _hit(tables, at, t, i, level, out)
             if mine >= held:
                 held, leader[0] = mine, at
             if mine >= best:
                 best, row = mine, at
-        k += 1
-        out.value[i], out.row[i] = best, row
-        out.began[i], out.orders[i] = state[row, BEGAN], state[row, COUNT]
+    else:
+        own = _height(state, 0, t, ratios)
+        if own >= best:
+            best, row = own, np.int64(0)
+    out.value[i], out.row[i] = best, row
+    out.began[i], out.orders[i] = state[row, BEGAN], state[row, COUNT]
+
+
+class SeriesTables(NamedTuple):
+    """Series as the compiled loops see them: ids, room for one (1, 2), states, what was learned, the leader, the bank."""
+
+    strategies: Slots
+    symbols: Slots
+    id: U64
+    state: I64
+    learned: Floats
+    minutes: I64
+    leader: I64
+    bank: Bank
+
+
+def scores_room(n: int) -> Scores:
+    """Room for n events."""
+    value, beyond, row, began, orders = np.empty((5, n), np.int64)
+    return Scores(value, beyond, row, began, orders, np.empty(3 * n, np.int64), np.zeros(1, np.int64))
 
 
 class Series:
@@ -216,6 +228,7 @@ class Series:
         self.learned: Floats = np.zeros(_ROWS_MIN)
         """Orders per second by series, and the minutes they were learned from."""
         self.minutes: I64 = np.zeros(_ROWS_MIN, np.int64)
+        self._id: U64 = np.zeros((1, 2), np.uint64)
         self._jumps = np.array(jumps)
         ratios = np.round((self._jumps - 1.0) * (1 << _RATIO_BITS)).astype(np.int64)
         levels = len(LEVELS)
@@ -241,22 +254,18 @@ class Series:
         out[0] = SERVER
         return out
 
-    def step(self, flow: Flow, ask: Bools) -> Scores:
-        """Score a flow. ask: (n,) which events are orders."""
-        n = len(flow)
-        named = Named(np.empty((2, n), np.int64), np.empty((2, n), np.bool_))
-        ids = np.empty((2, 2), np.uint64)
-        most = _name(flow.words, ask, self.strategies.reserve(n), self.symbols.reserve(n), ids, named)
-        if most:
-            self._grow(most)
-            orders = int(ask.sum())
-            fresh = named.rows[:, :orders][named.new[:, :orders]]
-            self.learned[fresh] = 0.0
-            self.minutes[fresh] = 0
-        value, row, began, orders_since = np.empty((4, n), np.int64)
-        out = Scores(value, row, began, orders_since)
-        _score(flow.t, ask, named, self.rows, self.leader, self._bank, out)
-        return out
+    def tables(self, more: int) -> SeriesTables:
+        """For the compiled loops, with room for ``more`` names."""
+        strategies, symbols = self.strategies.reserve(more), self.symbols.reserve(more)
+        self._grow(_SYMBOLS_AT + min(self._named + more, SYMBOLS_MAX))
+        return SeriesTables(
+            strategies, symbols, self._id, self.rows, self.learned, self.minutes, self.leader, self._bank
+        )
+
+    @property
+    def _named(self) -> int:
+        """Symbols named so far."""
+        return self.symbols.used + self.symbols.dropped
 
     def _grow(self, rows: int) -> None:
         size = have = len(self.rows)
@@ -268,6 +277,25 @@ class Series:
             self.learned = np.concatenate([self.learned, np.zeros(more)])
             self.minutes = np.concatenate([self.minutes, np.zeros(more, np.int64)])
 
+    def state(self) -> dict[str, Any]:
+        """Plain values, for a snapshot: the rows in use."""
+        used = _SYMBOLS_AT + min(self._named, SYMBOLS_MAX)
+        return {
+            "strategies": self.strategies.state(), "symbols": self.symbols.state(), "leader": self.leader,
+            "rows": self.rows[:used], "learned": self.learned[:used], "minutes": self.minutes[:used],
+        }  # fmt: skip
+
+    def load(self, state: dict[str, Any]) -> None:
+        """The reverse of ``state``."""
+        self.strategies.load(state["strategies"])
+        self.symbols.load(state["symbols"])
+        self.leader[:] = state["leader"]
+        used = len(state["rows"])
+        self._grow(used)
+        for mine, name in ((self.rows, "rows"), (self.learned, "learned"), (self.minutes, "minutes")):
+            mine[:] = 0
+            mine[:used] = state[name]
+
     def origin(self, flow: Flow, totals: I64, row: int, began: int) -> Origin:
         """Where the excursion of a series began. began: as in ``Scores``."""
         if began:
@@ -277,10 +305,6 @@ class Series:
         ref = kept[ID : ID + 3].tobytes().rstrip(b"\0").decode("ascii", "replace")
         first = FirstEvent(flow.topic, flow.partition, int(kept[OFFSET]), int(kept[TS]), ref, int(kept[ITEM]))
         return Origin(first, int(kept[BEGAN_T]), int(kept[MONEY]), int(kept[MONEY + 1]))
-
-    def keep(self, flow: Flow, totals: I64) -> None:
-        """Remember, beyond this flow, where the excursions began that began in it. After ``origin`` was asked for."""
-        _keep(self.rows, flow.words, flow.t, flow.offsets, flow.items, totals)
 
     def name(self, row: int) -> tuple[str, str]:
         """Level and id of a series; the id of one that shares its row is the latest."""

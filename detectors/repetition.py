@@ -4,11 +4,14 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
-from detectors.arrays import I64, U8, U64, Bools
+from detectors.arrays import I64, U64
+from detectors.children import ChildFlow
 from detectors.config import RepetitionConfig
 from detectors.detector import Context
 from detectors.excursion import Excursion, Finding
-from detectors.keyed import SHOWN, KeyedCusums, Shown, Walks, Where, findings, hit, lead_value, mix, places, show
+from detectors.flow import Columns, Where, places, read
+from detectors.intern import DROPPED, Slots
+from detectors.keyed import SHOWN, KeyedCusums, Shown, Walks, close, findings, hit, lead_value, mix, show
 from detectors.kinds import CANCEL, FILL, ORDER
 from schemas.events import FLAG_POSS_DUP, word_of
 from schemas.jit import compiled
@@ -97,22 +100,30 @@ class Repetition:
             for name in _Memos._fields
         }
         self._spans = round(c.reentry_ms * MS_NS), round(c.turn_ms * MS_NS)
-        self._shown = self.cusums.shown(0)
+        self.out = self.cusums.shown(0)
+        self._n = 0
 
     @property
     def bound_halt(self) -> float:
         """In limits."""
         return self.config.bound_halt
 
+    def begin(self, t: int) -> None:
+        """Nothing depends on the minute."""
+
+    def tables(self, more: int) -> "RepetitionTables":
+        """For the compiled loop."""
+        return RepetitionTables(self.cusums.walks, self.excursion.row, _Memos(**self.memos), *self._spans)
+
     def step(self, context: Context) -> list[Finding]:
         """Score a flow."""
-        flow, child = context.flow, context.child
-        self._shown = shown = self.cusums.shown(len(flow))
-        _pass(
-            places(flow), flow.kind, child.order, child.new,
-            context.children.orders.dropped, _Memos(**self.memos), self._spans, self.cusums.walks, shown,
-        )  # fmt: skip
-        return findings(self.excursion, flow, shown, context.totals)
+        flow, n = context.flow, len(context.flow)
+        if not context.walked:
+            self.out = self.cusums.shown(n)
+            orders = context.children.tables(0).orders
+            walk(n, places(flow), read(flow), context.child, orders, context.totals, self.tables(n), self.out)
+        self._n = n
+        return findings(self.excursion, flow, self.out, context.totals)
 
     def score(self, value: int) -> float:
         """Limits."""
@@ -124,18 +135,18 @@ class Repetition:
 
     def values(self) -> I64:
         """(n,) the lead, in 1/1024 limits."""
-        return self._shown.values
+        return self.out.values[: self._n]
 
     def evidence(self, context: Context, finding: Finding) -> dict[str, Any]:
         """Which repetition, how often, and the order."""
         i, flow = finding.index, context.flow
         if finding.edge == "close":
             return {"orders": finding.count("orders"), "fills": finding.count("fills")}
-        stat = int(self._shown.stats[i])
+        stat = int(self.out.stats[i])
         seconds = max(int(flow.t[i]) - finding.began, 0) / S_NS
         return {
             "what": NAMES[stat],
-            "count": int(self._shown.counts[i]),
+            "count": int(self.out.counts[i]),
             "window_ms": round(seconds * 1000, 3),
             "symbol": flow.text("symbol", i),
             "strategy": flow.text("strategy", i),
@@ -150,19 +161,32 @@ class Repetition:
         """Nothing to learn."""
 
 
+class RepetitionTables(NamedTuple):
+    """State: walks, excursion and memos; spans of re-entry and turn (ns)."""
+
+    walks: Walks
+    row: I64
+    memos: _Memos
+    reentry_ns: int
+    turn_ns: int
+
+
 @compiled
-def _pass(
-    at: Where, kinds: U8, order: I64, new: Bools, dropped: int, memos: _Memos, spans: tuple[int, int], walks: Walks,
+def walk(
+    n: int, at: Where, flow: Columns, child: ChildFlow, orders: Slots, totals: I64, tables: RepetitionTables,
     shown: Shown,
 ) -> None:  # fmt: skip
-    for i in range(len(kinds)):
-        kind, now = kinds[i], at.t[i]
+    """Score n events."""
+    walks, memos, dropped = tables.walks, tables.memos, orders.meta[DROPPED]
+    shown.used[0] = 0
+    for i in range(n):
+        kind, now, order = flow.kind[i], at.t[i], child.order[i]
         before = lead_value(walks, now)
         if kind == ORDER:
             if at.words[i, _CODES] & _DUP == _EMPTY:
-                _order(at, i, order[i], new[i], dropped, memos, spans, walks)
-        elif kind == CANCEL and order[i] >= 0:
-            number = order[i] + dropped
+                _order(at, i, order, child.new[i], dropped, tables)
+        elif kind == CANCEL and order >= 0:
+            number = order + dropped
             place = number % _MEMOS
             if memos.number[place] == number + 1:
                 shape = memos.order[place]
@@ -173,6 +197,7 @@ def _pass(
             place = np.int64(shape % np.uint64(_MEMOS))
             memos.filled[place], memos.filled_at[place] = shape, now
         show(walks, now, i, before, shown)
+    close(n, at, totals, tables.row, shown)
 
 
 @compiled
@@ -189,10 +214,8 @@ def _held(words: U64, i: int) -> np.uint64:
 
 
 @compiled
-def _order(
-    at: Where, i: int, order: int, new: bool, dropped: int, memos: _Memos, spans: tuple[int, int], walks: Walks
-) -> None:
-    words, now = at.words, at.t[i]
+def _order(at: Where, i: int, order: int, new: bool, dropped: int, tables: RepetitionTables) -> None:
+    words, now, memos, walks = at.words, at.t[i], tables.memos, tables.walks
     weight = walks.weight
     side = words[i, _CODES] & _SIDE
     who = mix(mix(words[i, _SYMBOL + 1] & _HIGH, words[i, _SYMBOL + 2]), side)
@@ -211,12 +234,12 @@ def _order(
             hit(walks, at, i, mix(priced, _TAG[SAME_PRICE]), SAME_PRICE, weight[SAME_PRICE])
         memos.priced[place], memos.priced_in[place] = priced, symbol
     place = np.int64(shape % np.uint64(_MEMOS))
-    if memos.cancelled[place] == shape and now - memos.cancelled_at[place] <= spans[0]:
+    if memos.cancelled[place] == shape and now - memos.cancelled_at[place] <= tables.reentry_ns:
         hit(walks, at, i, mix(shape, _TAG[REENTRY]), REENTRY, weight[REENTRY])
         memos.cancelled[place] = _EMPTY
     mine = mix(_held(words, i), mix(words[i, _QTY], side >> np.uint64(8) if side >> np.uint64(8) == _BUY else _SELL))
     place = np.int64(mine % np.uint64(_MEMOS))
-    if memos.filled[place] == mine and now - memos.filled_at[place] <= spans[1]:
+    if memos.filled[place] == mine and now - memos.filled_at[place] <= tables.turn_ns:
         hit(walks, at, i, mix(_held(words, i), _TAG[TURN]), TURN, weight[TURN])
         memos.filled[place] = _EMPTY
     if new:

@@ -1,30 +1,31 @@
 """Stage 1 for one server: filters repeats, keeps stream time, runs the detectors, closes frames."""
 
+from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from detectors.arrays import I64, U64, Bools, steps_from, where
+from detectors.arrays import I64, U64, Bools, where
 from detectors.catalog import CATALOG
-from detectors.children import Children
+from detectors.children import ChildFlow, Children
 from detectors.clock import Oddity, Sequence, StreamClock
 from detectors.config import Stage1Config
 from detectors.detector import Context, Detector
 from detectors.excursion import Excursion, Finding
 from detectors.features import FRAME_NS, NAMES
-from detectors.flow import Flow, columns
-from detectors.intern import IdTable, Slots, enter
-from detectors.kinds import FILL
+from detectors.flow import Flow, Where, split
+from detectors.frames import MONEY, SCORES, close_frames
+from detectors.intake import CALM, ODD, REPEATS, first_executions, intake
+from detectors.intern import IdTable
 from detectors.novelty import Novelty
-from detectors.positions import Positions
-from detectors.totals import COLUMNS, GROSS, PROFIT, SCALE, Totals
-from schemas.events import Batch, as_words, word_of
-from schemas.jit import compiled
+from detectors.onepass import OnePass, Room
+from detectors.positions import Positions, SymbolFlow
+from detectors.totals import COLUMNS, Totals
+from schemas.events import Batch, as_words
 from schemas.records import Breach, FeatureRow, Money
 from schemas.scopes import scope
-from schemas.units import MIN_NS, MS_NS, S_NS, USD6
+from schemas.units import MIN_NS, MS_NS
 
 Placed = tuple[int, int, Breach | FeatureRow]
 """Position of the deciding event in the batch, rank among that event's verdicts, verdict."""
@@ -32,24 +33,13 @@ COUNTERS = (
     "events", "late", "clamped", "clock_resets", "gaps", "missing", "repeats", "restarts", "exec_repeats",
 )  # fmt: skip
 """Running totals in every row: events scored, odd stamps, holes and repeats in the sequence, repeated ExecIDs."""
-_F = len(NAMES)
-_KIND, _EXEC = word_of("kind"), word_of("exec_id")
-_BYTE = np.uint64(0xFF)
-
-
-class _Rows(NamedTuple):
-    """Closed frames: changes of the totals (m, k); feature values, scores and money (loss, loss per s, gross) as lists."""
-
-    deltas: NDArray[np.float64]
-    values: list[list[float]]
-    scores: list[list[float]]
-    money: list[list[float]]
 
 
 class ServerEngine:
     """State of one server. ``step`` is pure: no clock, no chance, no I/O, and batch cuts do not matter."""
 
-    def __init__(self, server: str, config: Stage1Config) -> None:
+    def __init__(self, server: str, config: Stage1Config, room: Room) -> None:
+        """room: for a flow's columns and scores, which engines of one thread may share."""
         self.server = server
         self.clock = StreamClock(config.lateness_ms_max * MS_NS, config.future_ms_max * MS_NS)
         self.sequence = Sequence()
@@ -58,6 +48,8 @@ class ServerEngine:
         self.children = Children(config.orders_max, config.parents_max)
         self.totals = Totals()
         self.detectors: list[Detector] = [make(config) for make in CATALOG]
+        self.one = OnePass(config, self.children, self.positions, self.totals, self.detectors)
+        self.one.lend(room)
         self._names = tuple(d.name for d in self.detectors)
         self.novelty = Novelty(config.novelty)
         self.novel = Excursion(config.novelty.run_rows, self.novelty.quiet_ns)
@@ -68,26 +60,63 @@ class ServerEngine:
         self.run = 0
         self.ratios = [0.0] * len(self.detectors)
         self.counters = dict.fromkeys(COUNTERS, 0)
+        self.opened = 0
+        """Breaches open."""
         self._odd: list[Oddity] = []
+        self._room = room
+        self._taken: I64 = np.empty(3, np.int64)
+        self._foreign = -1 in self.one.places
 
     def step(self, batch: Batch, places: I64) -> list[Placed]:
-        """Verdicts of this server's events. places: (n,) their positions in the partition's batch."""
+        """Verdicts of this server's events, at most ``CHUNK``. places: (n,) their positions in the partition's batch."""
         words = as_words(batch.events)
+        room, sequence, clock, n = self._room, self.sequence, self.clock, len(words)
+        code = ODD
+        if clock.suspect == 0 and clock.late_run == 0:
+            taken = self._taken
+            bounds = clock.lateness_ns_max, clock.future_ns_max, (self.minute + 1) * MIN_NS
+            code = intake(
+                words, (sequence.highest, sequence.newest_ts, clock.now, clock.shift), bounds,
+                self.execs.reserve(n), room.once, room.t, room.columns, taken,
+            )  # fmt: skip
+            if code == CALM:
+                highest, newest, clock.now = taken.tolist()
+                sequence.follow(highest, newest)
+                out = self._part(self._flow(batch, words, n), places)
+                self.counters["events"] += n
+                return out
+        once = room.once[:n].copy() if code == REPEATS else None
+        return self._oddly(batch, words, places, once)
+
+    def _oddly(self, batch: Batch, words: U64, places: I64, once: Bools | None) -> list[Placed]:
+        """As ``step``, for events among which something is odd, or a minute ends. once: (n,) False at fills whose ExecID
+        was seen before, if that is known."""
         fresh, odd = self.sequence.fresh(words)
         self._odd = [(int(places[i]), name, by) for i, name, by in odd]
         if fresh is not None and not fresh.all():
             batch, places, words = _keep(batch, places, fresh)
-        once = self._first_executions(words, places)
-        if once is not None:
+        if once is None:
+            once = self._first_executions(words)
+        if not once.all():
+            self._odd += [(int(places[i]), "exec_repeats", 1) for i in where(~once)]
             batch, places, words = _keep(batch, places, once)
         out: list[Placed] = []
         if len(batch):
             times, odd = self.clock.advance(words)
             self._odd += [(int(places[i]), name, by) for i, name, by in odd]
             self._odd.sort()
-            out = self._parts(columns(self.server, batch, words, times), places)
+            out = self._minutes(batch, words, times, places)
         self._count(None)
         return out
+
+    def _flow(self, batch: Batch, words: U64, n: int) -> Flow:
+        """What stands in the room."""
+        room = self._room
+        kind, qty, px, sign, bid, ask = room.columns
+        return Flow(
+            self.server, batch.topic, batch.partition, batch.events, words, batch.offsets, batch.items, room.t[:n],
+            kind[:n], qty[:n], px[:n], sign[:n], bid[:n], ask[:n],
+        )  # fmt: skip
 
     def _count(self, place: int | None) -> None:
         """Raise the counters by what was odd up to a place in the batch (None: the rest)."""
@@ -95,27 +124,24 @@ class ServerEngine:
             _, name, by = self._odd.pop(0)
             self.counters[name] += by
 
-    def _parts(self, flow: Flow, places: I64) -> list[Placed]:
-        """Work off a flow minute by minute."""
-        first, last = int(flow.t[0]) // MIN_NS, int(flow.t[-1]) // MIN_NS
-        cuts = [0, len(flow)]
-        if last > first:
-            minutes = flow.t // MIN_NS
-            cuts[1:1] = (where(minutes[1:] != minutes[:-1]) + 1).tolist()
+    def _minutes(self, batch: Batch, words: U64, times: I64, places: I64) -> list[Placed]:
+        """Work off events minute by minute."""
+        minutes = times // MIN_NS
+        cuts = [0, *(where(minutes[1:] != minutes[:-1]) + 1).tolist(), len(words)]
         out: list[Placed] = []
         for a, b in pairwise(cuts):
-            self._roll(int(flow.t[a]) // MIN_NS)
-            part = flow if len(cuts) == 2 else flow.part(a, b)
-            out += self._part(part, places[a:b])
+            self._roll(int(minutes[a]))
+            self._room.t[: b - a] = times[a:b]
+            split(b - a, words[a:b], self._room.columns)
+            out += self._part(self._flow(batch[a:b], words[a:b], b - a), places[a:b])
             self.counters["events"] += b - a
         return out
 
-    def _first_executions(self, words: U64, places: I64) -> Bools | None:
-        """(n,) False at fills whose ExecID was seen before, or None when there are none."""
+    def _first_executions(self, words: U64) -> Bools:
+        """(n,) False at fills whose ExecID was seen before."""
         once = np.ones(len(words), np.bool_)
-        if not len(words) or not _repeats(words, self.execs.reserve(len(words)), once):
-            return None
-        self._odd += [(int(places[i]), "exec_repeats", 1) for i in where(~once)]
+        if len(words):
+            first_executions(len(words), words, self.execs.reserve(len(words)), once)
         return once
 
     def _roll(self, minute: int) -> None:
@@ -125,6 +151,7 @@ class ServerEngine:
         if self.minute >= 0:
             for detector in self.detectors:
                 detector.minute(self.minute_clean)
+        self.one.renew()
         self.minute = minute
         self.minute_clean = not self._open()
 
@@ -132,27 +159,33 @@ class ServerEngine:
         return sum(d.excursion.open for d in self.detectors) + self.novel.open
 
     def _part(self, flow: Flow, places: I64) -> list[Placed]:
-        symbol = self.positions.step(flow)
-        child = self.children.step(flow)
-        totals = self.totals.step(flow, symbol)
-        context = Context(flow, child, symbol, totals, self.children, self.positions)
-        changes = np.zeros(len(flow) + 1, np.int64)
-        changes[0] = self._open()
+        """Events of one minute, which stand in the room."""
+        n, room = len(flow), self._room
+        self.one.run(n, Where(flow.words, room.t, flow.offsets, flow.items), room)
+        context = Context(flow, room.child, room.symbol, room.totals, self.children, self.positions, True)
+        before = self.opened
+        changes: list[tuple[int, int]] = []
         out: list[Placed] = []
         for rank, detector in enumerate(self.detectors):
-            for finding in detector.step(context):
+            for finding in detector.step(context if self.one.places[rank] >= 0 else _apart(context, n)):
                 out.append((int(places[finding.index]), rank + 1, self._breach(detector, context, finding)))
                 if finding.edge != "update":
-                    changes[finding.index + 1] += 1 if finding.edge == "open" else -1
-        out += self._frames(context, places, np.cumsum(changes))
-        if self.minute_clean and (self._open() or any(isinstance(v, Breach) for _, _, v in out)):
-            self.minute_clean = False
-        self.ratios = [int(d.values()[-1]) / d.excursion.limit for d in self.detectors]
-        out.sort(key=lambda placed: placed[:2])
+                    changes.append((finding.index, 1 if finding.edge == "open" else -1))
+        out += self._frames(context, places, before, changes)
+        if changes or out:
+            self.opened = self._open()
+            if self.minute_clean and (self.opened or any(isinstance(v, Breach) for _, _, v in out)):
+                self.minute_clean = False
+            out.sort(key=_order)
+        if self._foreign:
+            self.ratios = [int(d.values()[-1]) / d.excursion.limit for d in self.detectors]
         return out
 
-    def _frames(self, context: Context, places: I64, breaches: I64) -> list[Placed]:
-        """Close the frames that these events leave behind; score and learn each row in turn."""
+    def _frames(
+        self, context: Context, places: I64, opened: int, changes: list[tuple[int, int]]
+    ) -> list[Placed]:  # fmt: skip
+        """Close the frames that these events leave behind; score and learn each row in turn. opened: breaches open before
+        this flow; changes: (event, 1 or -1) of those that opened or closed in it."""
         flow = context.flow
         if self.frame < 0:
             self.frame = int(flow.t[0]) // FRAME_NS
@@ -160,9 +193,11 @@ class ServerEngine:
         out: list[Placed] = []
         evidence: dict[int, dict[str, Any]] = {}
         if last == self.frame:
+            if not self.run and self.novel.idle:
+                return out
             runs = np.full(len(flow), self.run, np.int64)
         else:
-            runs = self._close(context, places, breaches, out, evidence)
+            runs = self._close(context, places, opened, changes, out, evidence)
             self.frame = last
         self.run = int(runs[-1])
         rank = len(self.detectors) + 1
@@ -171,60 +206,56 @@ class ServerEngine:
         return out
 
     def _close(
-        self, context: Context, places: I64, breaches: I64, out: list[Placed], evidence: dict[int, dict[str, Any]]
-    ) -> I64:
+        self, context: Context, places: I64, opened: int, changes: list[tuple[int, int]], out: list[Placed],
+        evidence: dict[int, dict[str, Any]],
+    ) -> I64:  # fmt: skip
         """A row for each frame that ends in a flow, and (n,) the run of novel rows at each event."""
-        flow, totals = context.flow, context.totals
-        frames = flow.t // FRAME_NS
-        closing = where(steps_from(frames, self.frame))
-        rows = self._rows(totals, closing)
-        model, others = self.novelty, breaches[closing] - int(self.novel.open)
+        flow, room, model = context.flow, self._room, self.novelty
+        count = close_frames(len(flow), self.frame, room, self.one.last, self.one.limits, self.frame_base)
+        closing, rows = room.closing[:count], room.rows[:count].tolist()
+        scores = self._scores(closing, rows)
         quiet_from = self.novel.beyond_at + model.quiet_ns
         runs = [self.run]
-        for k, (i, other) in enumerate(zip(closing.tolist(), others.tolist(), strict=True)):
-            frame = int(frames[i - 1]) if i else self.frame
+        for k, i in enumerate(closing.tolist()):
+            now = int(flow.t[i])
+            frame = int(flow.t[i - 1]) // FRAME_NS if i else self.frame
             if runs[-1] >= model.limit and i:
                 quiet_from = int(flow.t[i - 1]) + model.quiet_ns
-            calm = other == 0 and int(flow.t[i]) > quiet_from
-            runs.append(model.row(frame, rows.deltas[k, :_F], calm))
+            others = opened - self.novel.open + sum(by for at, by in changes if at < i)
+            runs.append(model.row(frame, room.deltas[k], others == 0 and now > quiet_from))
             if runs[-1]:
                 evidence[i] = model.evidence()
             place = int(places[i])
             if self._odd:
                 self._count(place)
-            out.append((place, 0, self._row(context.flow, i, frame, rows, k)))
-        self.frame_base = totals[closing[-1]].copy()
+            out.append((place, 0, self._row(flow, i, frame, rows[k], scores[k])))
         return np.repeat(np.array(runs), np.diff(closing, prepend=0, append=len(flow)))
 
-    def _rows(self, totals: I64, closing: I64) -> "_Rows":
-        """What the rows of the closed frames hold, worked out for all of them at once."""
-        ends = totals[closing]
-        deltas = np.diff(ends, axis=0, prepend=self.frame_base[None]) * SCALE
-        at = closing - 1
-        scores = np.empty((len(self.detectors), len(at)))
-        for score, detector in zip(scores, self.detectors, strict=True):
-            np.divide(detector.values()[at], detector.excursion.limit, out=score)
-        if closing[0] == 0:
-            scores[:, 0] = self.ratios
-        money = np.stack([-ends[:, PROFIT] / USD6, deltas[:, PROFIT] * -(S_NS // FRAME_NS), ends[:, GROSS] / USD6], 1)
-        # adding 0.0 turns a negative zero into zero
-        return _Rows(
-            deltas,
-            (deltas[:, :_F].round(2) + 0.0).tolist(),
-            scores.round(4).T.tolist(),
-            (money.round(2) + 0.0).tolist(),
-        )
+    def _scores(self, closing: I64, rows: list[list[float]]) -> list[list[float]]:
+        """Share of its limit at which each detector of the catalogue stood when a frame ended, by row."""
+        places = self.one.places
+        if not self._foreign:
+            return [[row[SCORES + place] for place in places] for row in rows]
+        mine = [
+            detector.values()[closing - 1] / detector.excursion.limit if place < 0 else None
+            for detector, place in zip(self.detectors, places, strict=True)
+        ]
+        out = []
+        for k, row in enumerate(rows):
+            own = self.ratios if closing[k] == 0 else [0.0 if some is None else float(some[k]) for some in mine]
+            out.append([row[SCORES + at] if at >= 0 else round(own[d], 4) for d, at in enumerate(places)])
+        return out
 
-    def _row(self, flow: Flow, i: int, frame: int, rows: "_Rows", k: int) -> FeatureRow:
-        """The row of the k-th closed frame, which event i closes."""
-        scores = dict(zip(self._names, rows.scores[k], strict=True))
+    def _row(self, flow: Flow, i: int, frame: int, row: list[float], shares: list[float]) -> FeatureRow:
+        """The row of a frame that event i closes."""
+        scores = dict(zip(self._names, shares, strict=True))
         bound = self.novelty.bound
         scores["novelty"] = round(self.novelty.distance / bound, 4) if bound else 0.0
-        named = dict(zip(NAMES, rows.values[k], strict=True))
+        named = dict(zip(NAMES, row, strict=False))
         counters = self.counters.copy()
         counters["events"] += i
         ts = (frame + 1) * FRAME_NS
-        return FeatureRow(self.server, ts, frame, named, scores, flow.source(i), Money(*rows.money[k]), counters)
+        return FeatureRow(self.server, ts, frame, named, scores, flow.source(i), Money(*row[MONEY:]), counters)
 
     def _breach(self, detector: Detector, context: Context, finding: Finding) -> Breach:
         i = finding.index
@@ -255,14 +286,15 @@ def _keep(batch: Batch, places: I64, mask: Bools) -> tuple[Batch, I64, U64]:
     return kept, places[at], as_words(kept.events)
 
 
-@compiled
-def _repeats(words: U64, execs: Slots, once: Bools) -> int:
-    """Marks fills whose ExecID was seen before in once (n,); returns how many."""
-    count = 0
-    for i in range(len(words)):
-        if words[i, _KIND] & _BYTE == FILL and words[i, _EXEC] != 0:
-            _, new = enter(execs, words, i, _EXEC)
-            if not new:
-                once[i] = False
-                count += 1
-    return count
+def _apart(context: Context, n: int) -> Context:
+    """What a detector that does not run in the pass sees: arrays of n events, and none of the room's other places."""
+    child, symbol = ChildFlow(*_cut(context.child, n)), SymbolFlow(*_cut(context.symbol, n))
+    return Context(context.flow, child, symbol, context.totals[: n + 1], context.children, context.positions)
+
+
+def _cut(arrays: Iterable[Any], n: int) -> list[Any]:
+    return [array[:n] for array in arrays]
+
+
+def _order(placed: Placed) -> tuple[int, int]:
+    return placed[:2]

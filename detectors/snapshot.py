@@ -1,7 +1,8 @@
 """State to plain, versioned bytes and back, without pickles: names and numbers only, as MessagePack.
 
-An object's state is its public attributes. It is loaded *into* an object that was built from the same configuration,
-so that the bytes never name a class, and a snapshot of another configuration is refused.
+An object's state is its public attributes, but for ``config`` and ``out`` (where it works). It is loaded *into* an object
+that was built from the same configuration, so that the bytes never name a class, and a snapshot of another configuration
+is refused.
 """
 
 from typing import Any
@@ -11,8 +12,8 @@ import numpy as np
 
 from schemas.records import FirstEvent
 
-VERSION = 1
-_SKIP = frozenset({"config"})
+VERSION = 2
+_SKIP = frozenset({"config", "out"})
 
 
 class SnapshotError(ValueError):

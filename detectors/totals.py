@@ -4,9 +4,9 @@ from typing import Final
 
 import numpy as np
 
-from detectors.arrays import I64, U8
+from detectors.arrays import I64
 from detectors.features import NAMES
-from detectors.flow import Flow
+from detectors.flow import Columns, Flow, read
 from detectors.kinds import ASKS
 from detectors.positions import SymbolFlow
 from schemas.events import Kind
@@ -46,34 +46,34 @@ class Totals:
     def step(self, flow: Flow, symbols: SymbolFlow) -> I64:
         """(n + 1, k) totals before the first event and after each; row i is 'before event i', row i + 1 'after'."""
         out = np.empty((len(flow) + 1, len(COLUMNS)), np.int64)
-        out[0] = self.sum
-        _pass(flow.kind, flow.qty, flow.sign, symbols, out)
-        self.sum = out[-1].copy()
+        walk(len(flow), read(flow), symbols, self.sum, out)
         return out
 
 
 @compiled
-def _pass(kinds: U8, qtys: I64, signs: I64, symbols: SymbolFlow, out: I64) -> None:
-    for i in range(len(kinds)):
-        row = out[i + 1]
-        for k in range(len(row)):
-            row[k] = out[i, k]
-        kind = kinds[i]
+def walk(n: int, flow: Columns, symbols: SymbolFlow, total: I64, out: I64) -> None:
+    """Totals (k,) past n events: out[0] before the first, out[i + 1] after event i."""
+    for k in range(len(total)):
+        out[0, k] = total[k]
+    for i in range(n):
+        kind = flow.kind[i]
         column = _BY_KIND[kind]
         if column >= 0:
-            row[column] += 1
+            total[column] += 1
         if ASKS[kind]:
-            row[_ORDER_QTY] += qtys[i]
-        row[_SYMBOLS] += symbols.first_in_frame[i]
-        row[PROFIT] += symbols.profit[i]
-        row[GROSS] += symbols.gross[i]
-        if not symbols.fill[i]:
-            continue
-        row[_FILL_QTY] += qtys[i]
-        row[TRADED] += symbols.notional[i]
-        row[_NET] += symbols.notional[i] * signs[i]
-        if symbols.aggressive[i]:
-            row[_BUYS if signs[i] > 0 else _SELLS] += 1
-            row[_AGGRESSIVE] += symbols.notional[i]
-            row[_BURN] += symbols.burn[i]
-            row[_MATCHED] += symbols.matched[i]
+            total[_ORDER_QTY] += flow.qty[i]
+        total[_SYMBOLS] += symbols.first_in_frame[i]
+        total[PROFIT] += symbols.profit[i]
+        total[GROSS] += symbols.gross[i]
+        if symbols.fill[i]:
+            notional, sign = symbols.notional[i], flow.sign[i]
+            total[_FILL_QTY] += flow.qty[i]
+            total[TRADED] += notional
+            total[_NET] += notional * sign
+            if symbols.aggressive[i]:
+                total[_BUYS if sign > 0 else _SELLS] += 1
+                total[_AGGRESSIVE] += notional
+                total[_BURN] += symbols.burn[i]
+                total[_MATCHED] += symbols.matched[i]
+        for k in range(len(total)):
+            out[i + 1, k] = total[k]

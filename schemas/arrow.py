@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas import arrow_rows as rows
 from schemas.events import EVENT, FLAG_POSS_DUP, Kind, Phase, Side, empty_events
 
 SCHEMA_KEY: Final = b"knightwatch.schema"
@@ -97,6 +98,8 @@ def from_arrow(table: Any) -> NDArray[Any]:
         found = ", ".join(table.schema.names)
         raise ArrowSchemaError(f"no column {', '.join(missing)}; found {found}; expected {', '.join(COLUMNS)}")
     events = empty_events(table.num_rows)
+    if _filled_at_once(events, table):
+        return events
     for name in COLUMNS:
         column = table.column(name)
         chunks: Sequence[Any] = column.chunks if hasattr(column, "chunks") else (column,)
@@ -105,6 +108,41 @@ def from_arrow(table: Any) -> NDArray[Any]:
             _fill(events[start : start + len(chunk)], name, chunk)
             start += len(chunk)
     return events
+
+
+def _filled_at_once(events: NDArray[Any], batch: Any) -> bool:
+    """Write a record batch into ``events``, if every column of it is as ``schema`` says, without nulls; else False."""
+    target = schema()
+    if not len(events) or not hasattr(batch, "columns") or hasattr(batch, "to_batches"):
+        return False
+    found = {name: batch.column(name) for name in COLUMNS}
+    if any(column.type != target.field(name).type or column.null_count for name, column in found.items()):
+        return False
+    if any(set(found[name].dictionary.to_pylist()) - set(codes.__members__) for name, codes in CODES.items()):
+        return False
+    numbers = (_number(found[name], name).view(np.uint64) for name in ("seq", "ts", *NUMBERS[1:]))
+    ids = (_text(found[name], EVENT[name].itemsize).view("<u4").reshape(len(events), -1) for name in IDS)
+    rows.scatter(
+        events, rows.Numbers(*numbers), rows.Ids(*ids), rows.Names(*(_word(found[name], name) for name in NAMES)),
+        rows.Codes(*(rows.Code(_indices(found[name]), _code_table(found[name], name)) for name in CODES)),
+        found["poss_dup"].to_numpy(zero_copy_only=False).view(np.uint8),
+    )  # fmt: skip
+    return True
+
+
+def _indices(column: Any) -> NDArray[np.int32]:
+    """Which word each is."""
+    found: NDArray[np.int32] = column.indices.to_numpy()
+    words = len(column.dictionary)
+    if found.min() < 0 or found.max() >= words:
+        raise ArrowSchemaError(f"word {found.min()} to {found.max()} of a dictionary of {words}; the file is damaged")
+    return found
+
+
+def _word(column: Any, name: str) -> rows.Word:
+    width = EVENT[name].itemsize
+    words = np.ascontiguousarray(_text(column.dictionary, width), f"S{width}")
+    return rows.Word(_indices(column), words.view("<u4").reshape(len(words), width // 4))
 
 
 def _fill(out: NDArray[Any], name: str, column: Any) -> None:
@@ -191,12 +229,18 @@ def _codes(column: Any, name: str) -> NDArray[np.uint8]:
     if unknown or (column.null_count and none is None):
         found = unknown[0] if unknown else None
         raise ArrowSchemaError(f"column {name}: found {found!r}, expected one of {', '.join(members)}")
-    table = np.array([*(members[word] if word else 0 for word in words), 0], np.uint8)
+    table = _code_table(column, name)
     indices = column.indices
     if column.null_count:
         indices = indices.fill_null(len(words))
     picked: NDArray[np.uint8] = table[indices.to_numpy()]
     return picked
+
+
+def _code_table(column: Any, name: str) -> NDArray[np.uint8]:
+    """(k + 1,) the code of each word of a dictionary of known words, and 0 for none."""
+    members = CODES[name].__members__
+    return np.array([*(members[word] if word else 0 for word in column.dictionary.to_pylist()), 0], np.uint8)
 
 
 def _fixed(column: NDArray[Any]) -> Any:

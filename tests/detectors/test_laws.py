@@ -177,7 +177,7 @@ def test_the_laws_can_fail() -> None:
         def step(self, context: Any) -> Any:
             found = super().step(context)
             self.seen = [*getattr(self, "seen", []), *kept, len(context.flow)]
-            self._shown.values[-1] += 1
+            self.out.values[-1] += 1
             return found
 
     def make(config: Stage1Config) -> Any:

@@ -109,3 +109,21 @@ def test_unknown_code_is_refused() -> None:
     bad["kind"][2] = 99
     with pytest.raises(ValueError, match="column kind: found code 99"):
         arrow.to_arrow(bad)
+
+
+@settings(max_examples=60)
+@given(events())
+def test_row_by_row_gives_what_column_by_column_does(given_events: np.ndarray) -> None:
+    batch = arrow.to_arrow(given_events)
+    whole = arrow.from_arrow(batch)
+    table = pa.Table.from_batches([batch])  # tables go the long way
+    assert arrow.from_arrow(table).tobytes() == whole.tobytes() == given_events.tobytes()
+
+
+def test_a_word_beyond_its_dictionary_is_an_error() -> None:
+    batch = arrow.to_arrow(some())
+    at = batch.schema.get_field_index("symbol")
+    column = batch.column(at)
+    wrong = pa.DictionaryArray.from_arrays(pa.array([0, 1, 7, 0, 1], pa.int32()), column.dictionary, safe=False)
+    with pytest.raises(arrow.ArrowSchemaError, match="word 0 to 7 of a dictionary of 2; the file is damaged"):
+        arrow.from_arrow(batch.set_column(at, "symbol", wrong))
