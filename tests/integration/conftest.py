@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
+from kafka.errors import NotCoordinatorError
 from numpy.typing import NDArray
 
 from schemas.events import Kind, Side, empty_events
@@ -31,6 +33,11 @@ def order(server: str, seq: int) -> NDArray[Any]:
     event["kind"], event["server"], event["seq"], event["ts"] = Kind.order, server.encode(), seq, time.time_ns()
     event["cl_ord_id"], event["symbol"], event["side"], event["qty"] = f"{server}-{seq}".encode(), b"ACME", Side.B, 100
     return event
+
+
+def _interruptible() -> None:
+    """A shell that starts jobs in the background lets them ignore SIGINT; a person's terminal does not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass
@@ -51,7 +58,9 @@ class Stack:
         log = (self.folder / f"worker{len(self.workers)}.log").open("wb")
         options.setdefault("partitions", PARTITIONS)
         command = [sys.executable, "-m", "tests.integration.worker_main", self.bootstrap, self.prefix]
-        worker = subprocess.Popen([*command, json.dumps(options)], cwd=ROOT, stdout=log, stderr=log)
+        worker = subprocess.Popen(
+            [*command, json.dumps(options)], cwd=ROOT, stdout=log, stderr=log, preexec_fn=_interruptible
+        )
         log.close()
         self.workers.append(worker)
         return worker
@@ -72,7 +81,7 @@ class Stack:
         """Publish and return the offset."""
         coded = None if key is None else key.encode()
         sent = self.producer.send(self.name(topic), key=coded, value=value, partition=partition)
-        return int(sent.get(timeout=20).offset)
+        return int(sent.get(timeout=60).offset)
 
     def orders(self, n: int, servers: Sequence[str] = ("R0", "R1", "R2", "R3", "R4")) -> None:
         """Publish ``n`` orders, one a record; server i lives on partition i % PARTITIONS."""
@@ -89,7 +98,7 @@ class Stack:
             mine.append((servers[which], seq, -1))
             waiting.append((mine, len(mine) - 1, sent))
         for mine, at, sent in waiting:
-            mine[at] = (*mine[at][:2], sent.get(timeout=20).offset)
+            mine[at] = (*mine[at][:2], sent.get(timeout=60).offset)
 
     def read(self, topic: Topic, partition: int = 0) -> list[Any]:
         """Everything on a partition now."""
@@ -124,11 +133,17 @@ class Stack:
 
     def committed(self) -> dict[tuple[str, int], int]:
         """What the broker holds for the workers' group (names without the prefix)."""
-        group = f"{self.prefix}knightwatch"
-        found = self.admin.list_group_offsets([group])[group]
+        group, end = f"{self.prefix}knightwatch", time.monotonic() + 60
+        while True:
+            try:
+                found = self.admin.list_group_offsets([group])[group]
+                break
+            except NotCoordinatorError:  # a busy broker has yet to load what it knows of groups
+                assert time.monotonic() < end, "no coordinator of the group"
+                time.sleep(0.2)
         return {(tp.topic.removeprefix(self.prefix), tp.partition): at.offset for tp, at in found.items()}
 
-    def wait(self, what: str, check: Callable[[], Any], timeout_s: float = 25.0) -> Any:
+    def wait(self, what: str, check: Callable[[], Any], timeout_s: float = 90.0) -> Any:
         """The first true answer of ``check``; fails with the workers' logs when there is none in time."""
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
@@ -169,7 +184,7 @@ class Stack:
     def stop(self, worker: subprocess.Popen[bytes]) -> int:
         """SIGTERM, and the exit code."""
         worker.terminate()
-        return worker.wait(20)
+        return worker.wait(60)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from tests.integration.conftest import Stack
 def metric(port: int, name: str) -> float:
     """A series without labels; -1 when there is none, or nobody answers yet."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
             lines = answer.read().decode().splitlines()
     except OSError:
         return -1.0
@@ -33,5 +33,5 @@ def test_it_comes_back_again_and_again(stack: Stack) -> None:
     acks = [decode(r.value, Ack) for r in stack.read(ACKS) if r.value]
     assert {a.server for a in acks} == {CANARY_SERVER}
     assert {"blocked", "confirmed"} <= {a.status for a in acks}
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
         assert CANARY not in answer.read().decode(), "people see scopes, not probes"

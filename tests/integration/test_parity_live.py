@@ -65,7 +65,7 @@ def test_live_is_offline(stack: Stack, rng: np.random.Generator) -> None:
             worker = stack.worker(stage1="real", snapshot_interval_s=0.3, commit_interval_s=0.2, records_max=700)
             time.sleep(3)
     ends = {("orderflow", p): len(stack.read(ORDERFLOW, p)) for p in range(PARTITIONS)}
-    stack.wait("everything committed", lambda: {tp: stack.committed().get(tp) for tp in ends} == ends, 40)
+    stack.wait("everything committed", lambda: {tp: stack.committed().get(tp) for tp in ends} == ends)
     assert stack.stop(worker) == 0
 
     live: dict[int, dict[tuple[Any, ...], bytes]] = {p: {} for p in range(PARTITIONS)}

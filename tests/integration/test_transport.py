@@ -25,7 +25,7 @@ def make_app(bootstrap: str, name: str, folder: Path, batched: str) -> BatchedAp
     )  # fmt: skip
 
 
-async def running(app: BatchedApp, until: Callable[[], bool], timeout_s: float = 25.0) -> None:
+async def running(app: BatchedApp, until: Callable[[], bool], timeout_s: float = 90.0) -> None:
     """Run the app until ``until`` holds, then a commit interval longer, then stop it."""
     app.finalize()
     app.in_worker = True
@@ -57,7 +57,7 @@ def test_batches_and_plain_messages_and_a_table(
     for i in range(50):
         producer.send(plain, key=b"p", value=b"%d" % i, partition=i % 2)
     producer.flush()
-    assert big.get(5).offset == 500
+    assert big.get(30).offset == 500
     app = make_app(kafka, f"{topic_prefix}app", tmp_path, many)
     table = app.Table("sums", default=int, partitions=2)
     batches: list[RecordBatch] = []
@@ -109,7 +109,7 @@ def test_batches_and_plain_messages_and_a_table(
             more.append(batch)
 
     again.agent(batched_topic(again, many))(take_more)
-    producer.send(many, value=b"last", partition=0).get(5)
+    producer.send(many, value=b"last", partition=0).get(30)
     asyncio.run(running(again, lambda: bool(more)))
     # after recovering a table Faust seeks to the commit while it fetches already: the same record may come twice
     assert {record.value for batch in more for record in batch.records} == {b"last"}, "nothing committed comes again"

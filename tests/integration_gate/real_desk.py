@@ -76,6 +76,6 @@ class RealDesk:
 
     def close(self) -> None:
         self._stop.set()
-        self._thread.join(5)
+        self._thread.join(30)
         self._producer.close(timeout=2)
         self._consumer.close()

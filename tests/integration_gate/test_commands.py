@@ -16,7 +16,8 @@ pytestmark = pytest.mark.kafka
 
 NewGate = Callable[..., HaltGate]
 Wait = Callable[..., bool]
-QUICK = DeskConfig(cool_off_ms=0, resume_stage_ms=600, ack_timeout_ms=2_000)
+QUICK = DeskConfig(cool_off_ms=0, resume_stage_ms=1_500, ack_timeout_ms=15_000)
+"""No wait that a test has to sit out, and none that a busy machine runs into."""
 
 
 @pytest.fixture
@@ -24,7 +25,8 @@ def knightwatch(kafka: str, topics: str, capsys: pytest.CaptureFixture[str]) -> 
     """Runs a command with --json; exit code, the document on stdout (None if there is none), stderr."""
 
     def command(*arguments: str) -> tuple[int, Any, str]:
-        code = run([*arguments, "--bootstrap", kafka, "--prefix", topics, "--json"])
+        patient = ["--timeout", "60"] if arguments[0] in ("halt", "resume", "approve") else []
+        code = run([arguments[0], *patient, *arguments[1:], "--bootstrap", kafka, "--prefix", topics, "--json"])
         said = capsys.readouterr()
         return code, json.loads(said.out) if said.out.strip() else None, said.err
 
@@ -51,13 +53,13 @@ def test_halt_resume_by_two_people(
     orders = {"A", "B"}
     one = new_gate(server="R1", cancel_all=lambda h: orders.clear(), working=lambda h: set(orders))
     two = new_gate(server="R2")
-    assert one.wait_open(10)
-    assert two.wait_open(10)
+    assert one.wait_open(60)
+    assert two.wait_open(60)
     code, said, _ = knightwatch("halt", "firm", "--reason", "runaway in XYZ", "--by", "anna")
     assert code == 0
     assert (said["effective"], said["state"], said["by"], said["already"]) == (True, "HALTED", "anna", False)
     assert {g["server"]: g["status"] for g in said["gates"]} == {"R1": "confirmed", "R2": "confirmed"}
-    assert 0 < said["effect_ms"] < 2_000
+    assert 0 < said["effect_ms"] < 60_000
     assert one.may_send(symbol="ABC").halt_id == said["halt_id"]
     assert not orders
     code, again, _ = knightwatch("halt", "firm", "--reason", "once more", "--by", "anna")
@@ -75,8 +77,8 @@ def test_halt_resume_by_two_people(
     code, done, _ = knightwatch("approve", "firm", "--reason", "checked", "--by", "bert")
     assert (code, done["effective"], done["state"]) == (0, True, "RESUMING")
     assert wait(lambda: one.may_send(symbol="ABC", reducing=True))
-    assert one.wait_open(10)
-    assert two.wait_open(10)
+    assert one.wait_open(60)
+    assert two.wait_open(60)
     code, status, _ = knightwatch("status")
     assert (status["desk"]["alive"], status["gates"]["open"]) == (True, True)
     assert [(s["scope"], s["state"], s["resume_asked"]) for s in status["scopes"]] == [("firm", "ACTIVE", None)]
@@ -87,7 +89,7 @@ def test_a_symbol_reopens_by_one_person_and_an_approve_may_name_the_request(
 ) -> None:
     new_desk("R1")
     gate = new_gate()
-    assert gate.wait_open(10)
+    assert gate.wait_open(60)
     assert knightwatch("halt", "symbol:ABC", "--reason", "odd", "--by", "anna")[0] == 0
     code, said, _ = knightwatch("resume", "symbol:ABC", "--reason", "was nothing", "--by", "anna")
     assert (code, said["state"]) == (0, "RESUMING")
@@ -102,7 +104,7 @@ def test_without_a_desk_a_halt_says_so_and_the_direct_one_works(
     knightwatch: Callable[..., Any], new_desk: Callable[..., RealDesk], new_gate: NewGate, desk: Any, wait: Wait
 ) -> None:
     gate = new_gate(fail_closed_after_ms=20_000)
-    assert gate.wait_open(10)
+    assert gate.wait_open(60)
     desk.say("firm", "WARNED")
     desk.beating.clear()
     code, said, error = knightwatch("halt", "firm", "--reason", "runaway", "--by", "anna", "--timeout", "1")
@@ -119,10 +121,10 @@ def test_without_a_desk_a_halt_says_so_and_the_direct_one_works(
     new_desk("R1", config=QUICK)
     assert wait(lambda: gate.state().generation == 2)
     assert not gate.is_open, "a desk that comes back takes the halt over"
-    assert wait(lambda: knightwatch("status")[1]["scopes"][0]["state"] == "HALTED", 15)
+    assert wait(lambda: knightwatch("status")[1]["scopes"][0]["state"] == "HALTED")
     assert knightwatch("resume", "firm", "--reason", "fixed", "--by", "anna")[1]["desk"] == "requested"
     assert knightwatch("approve", "firm", "--reason", "seen", "--by", "bert")[0] == 0
-    assert gate.wait_open(10)
+    assert gate.wait_open(60)
 
 
 def test_a_direct_halt_beside_a_living_desk_holds_and_can_be_resumed(
@@ -130,13 +132,13 @@ def test_a_direct_halt_beside_a_living_desk_holds_and_can_be_resumed(
 ) -> None:
     new_desk("R1")
     gate = new_gate()
-    assert gate.wait_open(10)
+    assert gate.wait_open(60)
     assert knightwatch("halt", "firm", "--reason", "runaway", "--by", "anna", "--direct")[0] == 0
     assert wait(lambda: knightwatch("status")[1]["scopes"][0]["state"] == "HALTED")
     assert not gate.is_open
     assert knightwatch("resume", "firm", "--reason", "fixed", "--by", "anna")[1]["desk"] == "requested"
     assert knightwatch("approve", "firm", "--reason", "seen", "--by", "bert")[0] == 0
-    assert gate.wait_open(10)
+    assert gate.wait_open(60)
 
 
 def test_status_reads_halts_with_every_worker_dead(knightwatch: Callable[..., Any], desk: Any) -> None:
@@ -144,7 +146,7 @@ def test_status_reads_halts_with_every_worker_dead(knightwatch: Callable[..., An
     desk.say("server:R3", "HALTING")
     desk.say("server:R3", "HALTED")
     desk.say("symbol:ABC", "ACTIVE")
-    desk.put("symbol:XYZ", b"?").get(5)
+    desk.put("symbol:XYZ", b"?").get(30)
     code, said, _ = knightwatch("status")
     assert code == 0
     assert [(s["scope"], s["state"]) for s in said["scopes"]] == [("server:R3", "HALTED"), ("symbol:ABC", "ACTIVE")]
@@ -177,8 +179,8 @@ def test_what_cannot_be_done_is_refused_with_a_reason_and_nothing_is_sent(
 
 
 def test_garbage_on_commands_is_read_over(knightwatch: Callable[..., Any], desk: Any, topics: str) -> None:
-    desk.producer.send(topics + "commands", key=b"firm", value=b"?").get(5)
-    desk.producer.send(topics + "commands", key=b"firm", value=encode(desk.say("firm", "HALTING"))).get(5)
+    desk.producer.send(topics + "commands", key=b"firm", value=b"?").get(30)
+    desk.producer.send(topics + "commands", key=b"firm", value=encode(desk.say("firm", "HALTING"))).get(30)
     assert knightwatch("status")[0] == 0
 
 

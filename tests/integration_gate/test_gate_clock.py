@@ -19,14 +19,14 @@ def test_utc_that_leaps_closes_until_the_desk_is_heard_again(
 ) -> None:
     closed: list[bool] = []
     gate = new_gate(on_change=lambda snapshot: closed.append(not snapshot.open))
-    assert gate.wait_open(20)
+    assert gate.wait_open(60)
     assert gate.state().counters["clock_leaps"] == 0
     closed.clear()
     monkeypatch.setattr(
         shell, "time", SimpleNamespace(time_ns=lambda: time.time_ns() - 10 * S_NS, monotonic=time.monotonic)
     )
-    assert wait(lambda: gate.state().counters["clock_leaps"] == 1, 10)
-    assert wait(lambda: gate.is_open, 10), "the desk goes on beating"
+    assert wait(lambda: gate.state().counters["clock_leaps"] == 1)
+    assert wait(lambda: gate.is_open), "the desk goes on beating"
     assert gate.state().counters["clock_leaps"] == 1, "once a leap"
 
 

@@ -13,14 +13,14 @@ def test_a_record_goes_through(kafka: str, kafka_admin: KafkaAdminClient, topic_
     topic = topic_prefix + "roundtrip"
     kafka_admin.create_topics([NewTopic(topic, num_partitions=2, replication_factor=1)])
     producer = KafkaProducer(bootstrap_servers=kafka)
-    offsets = [producer.send(topic, key=b"R1", value=b"%d" % i, partition=1).get(timeout=20).offset for i in range(3)]
+    offsets = [producer.send(topic, key=b"R1", value=b"%d" % i, partition=1).get(timeout=60).offset for i in range(3)]
     producer.close()
     consumer = KafkaConsumer(
         topic,
         bootstrap_servers=kafka,
         group_id=topic_prefix + "g",
         auto_offset_reset="earliest",
-        consumer_timeout_ms=20_000,
+        consumer_timeout_ms=60_000,
     )
     values = [next(consumer).value for _ in range(3)]
     consumer.close()
@@ -40,7 +40,7 @@ def test_aiokafka_and_a_consumer_group(kafka: str, kafka_admin: KafkaAdminClient
         async with aiokafka.AIOKafkaConsumer(
             topic, bootstrap_servers=kafka, group_id=group, auto_offset_reset="earliest"
         ) as consumer:
-            return [(await asyncio.wait_for(consumer.getone(), 20)).value or b"" for _ in range(100)]
+            return [(await asyncio.wait_for(consumer.getone(), 60)).value or b"" for _ in range(100)]
 
     assert asyncio.run(through()) == [b"%d" % i for i in range(100)]
 
@@ -48,6 +48,6 @@ def test_aiokafka_and_a_consumer_group(kafka: str, kafka_admin: KafkaAdminClient
 def test_a_misspelt_topic_is_not_made_by_using_it(kafka: str, kafka_admin: KafkaAdminClient, topic_prefix: str) -> None:
     producer = KafkaProducer(bootstrap_servers=kafka, max_block_ms=1500)
     with pytest.raises(KafkaError):
-        producer.send(topic_prefix + "mistake", b"x").get(timeout=5)
+        producer.send(topic_prefix + "mistake", b"x").get(timeout=30)
     producer.close()
     assert topic_prefix + "mistake" not in kafka_admin.list_topics()

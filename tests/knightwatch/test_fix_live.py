@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("quickfix") is None, reason="needs QuickFIX: pip install 'knightwatch[fix]'"
 )
 CLIENT = Path(__file__).with_name("fix_client.py")
-HALT_S_MAX = 5.0
+HALT_S_MAX = 30.0
 """The promise is about a second, and ``-s`` shows what it was; a busy machine must not fail a test."""
 
 ORDERS = 500
@@ -54,7 +54,7 @@ class Running:
         command += ["--port", str(self.port), "--store", str(self.folder / "store")]
         command += ["--bootstrap", self.kafka, "--prefix", self.prefix]
         started = self._start(command, name)
-        assert wait_until(lambda: "waiting for" in self.log(name) or started.exit_code is not None, 20), self.log(name)
+        assert wait_until(lambda: "waiting for" in self.log(name) or started.exit_code is not None, 60), self.log(name)
         return started
 
     def client(self, name: str, *plan: list[Any]) -> Child:
@@ -71,7 +71,7 @@ class Running:
     def account(self, acceptor: Child, name: str) -> dict[str, Any]:
         """SIGTERM, and what the acceptor then says."""
         acceptor.signal(signal.SIGTERM)
-        assert acceptor.wait(20), self.log(name)
+        assert acceptor.wait(60), self.log(name)
         assert acceptor.exit_code == 0, self.log(name)
         return self.said(name)[-1]
 
@@ -129,7 +129,7 @@ def test_a_runaway_in_a_drop_copy_is_halted(running: Running) -> None:
         assert wait_until(lambda: follower.seen.heartbeats > 3, 120), running.log("worker")
         acceptor = running.acceptor("acceptor")
         client = running.client("client", ["calm", 60, 25], ["runaway", 1_500, 300])
-        assert wait_until(lambda: any(s["what"] == "first_bad" for s in running.said("client")), 40), running.log(
+        assert wait_until(lambda: any(s["what"] == "first_bad" for s in running.said("client")), 90), running.log(
             "client"
         )
         before = list(follower.seen.halts)
@@ -150,14 +150,14 @@ def test_a_runaway_in_a_drop_copy_is_halted(running: Running) -> None:
 
 def test_nothing_is_lost_or_counted_twice_when_the_acceptor_is_killed(running: Running) -> None:
     """kill -9 in mid flow, and again; the client goes on by itself and resends what was not taken."""
-    client = running.client("client", ["calm", ORDERS, 150], ["wait", 60])
+    client = running.client("client", ["calm", ORDERS, 150], ["wait", 250])
     for name in ("first", "second"):
         acceptor = running.acceptor(name)
-        assert wait_until(lambda: "logged on" in running.log(name), 20), running.log(name)  # noqa: B023
+        assert wait_until(lambda: "logged on" in running.log(name), 60), running.log(name)  # noqa: B023
         time.sleep(0.7)
         os.kill(acceptor.pid, signal.SIGKILL)
     third = running.acceptor("third")
-    wait_until(lambda: running.fills() == ORDERS, 40, 0.5)
+    wait_until(lambda: running.fills() == ORDERS, 120, 0.5)
     found = running.account(third, "third")
     assert client.exit_code is None, running.log("client")
     assert "messages are missing from MsgSeqNum" in running.log("second"), "the kill hit nothing"
@@ -185,12 +185,19 @@ def test_bad_messages_are_refused_and_what_is_open_outlives_a_restart(running: R
         ["skip", 3],  # numbers that the client will fill with nothing, when asked
         ["send", "B", {"148": "news"}],
         ["send", "8", {**report, "17": "E1", "150": "0"}],
+        ["wait", 250],  # it has to answer when it is asked to fill the gap
     ]
-    assert running.client("client", *steps).wait(40), running.log("client")
+    client = running.client("client", *steps)
     at = next(line for line in running.log("first").splitlines() if line.startswith("metrics at ")).split()[-1]
-    told = urllib.request.urlopen(at, timeout=5).read().decode()
-    assert 'knightwatch_dead_letters_total{reason="unknown_order",topic="fix"} 1.0' in told
-    assert 'knightwatch_published_total{server="r1"} 3.0' in told
+
+    def told(*lines: str) -> bool:
+        said = urllib.request.urlopen(at, timeout=30).read().decode()
+        return all(line in said for line in lines)
+
+    letter = 'knightwatch_dead_letters_total{reason="unknown_order",topic="fix"} 1.0'
+    published = 'knightwatch_published_total{server="r1"} 3.0'
+    assert wait_until(lambda: told(letter, published), 60), running.log("first") + running.log("client")
+    client.stop(5.0)
     account = running.account(first, "first")
     assert account["refused"] == {"unknown_word": 1, "unknown_order": 1, "wrong_type": 1}
     assert account["left_out"]["message_type_B"] == 1
@@ -204,7 +211,7 @@ def test_bad_messages_are_refused_and_what_is_open_outlives_a_restart(running: R
 
     second = running.acceptor("second")
     fill = {**report, "17": "E2", "150": "F", "39": "2", "32": "100", "31": "10.5"}
-    assert running.client("client2", ["send", "8", fill]).wait(40), running.log("client2")
+    assert running.client("client2", ["send", "8", fill]).wait(90), running.log("client2")
     account = running.account(second, "second")
     assert (account["restored"], account["refused"], account["events"]) == (0, {}, 2)
     found = running.events()
@@ -227,6 +234,6 @@ def test_a_port_that_is_taken_and_a_store_that_is_held(running: Running, tmp_pat
     ]
     command += ["--bootstrap", running.kafka, "--prefix", running.prefix, "--store"]
     for store, expected in (("store", "another acceptor"), ("elsewhere", "cannot listen on")):
-        done = subprocess.run([*command, str(tmp_path / store)], capture_output=True, text=True, timeout=40)
+        done = subprocess.run([*command, str(tmp_path / store)], capture_output=True, text=True, timeout=120)
         assert done.returncode == 1
         assert expected in done.stderr

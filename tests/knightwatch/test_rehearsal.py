@@ -41,7 +41,7 @@ def _annotated(demo: Demo, stub: Stub, url: str) -> None:
     """Let the annotator write what stands on the demo's topics."""
     annotator = Annotator(demo.bootstrap, Grafana(url, ADMIN))
     annotator.start()
-    wait_until(lambda: sum(a["tags"][1] == "halt" for a in stub.annotations) >= 1, 10)
+    wait_until(lambda: sum(a["tags"][1] == "halt" for a in stub.annotations) >= 1, 60)
     annotator.stop()
 
 

@@ -43,14 +43,14 @@ def recorded(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[t
             Publisher(kafka, prefix=prefix) as publisher,
             LiveGates(kafka, SERVERS, prefix=prefix) as gates,
         ):
-            assert wait_until(lambda: all(g.is_open for g in gates.gates.values()), 60), "gates stay closed"
+            assert wait_until(lambda: all(g.is_open for g in gates.gates.values()), 120), "gates stay closed"
             scenario = scenarios.build("power-peg", 5, 8, 2, time.time_ns(), incident_s=14)
             run = LiveRun(scenario, publisher, gates)
             routers = threading.Thread(target=run.run, daemon=True)
             routers.start()
             time.sleep(5.0)
             workers[0].kill()  # whichever holds the desk or not, its partitions move
-            assert wait_until(lambda: any(r.state == "HALTED" for r in follower.seen.halts), 60), "no halt"
+            assert wait_until(lambda: any(r.state == "HALTED" for r in follower.seen.halts), 120), "no halt"
             time.sleep(1.0)
             run.stop()
             routers.join(10)

@@ -29,7 +29,7 @@ def orders(servers: list[str], first_seq: int) -> NDArray[Any]:
     return events
 
 
-def read(bootstrap: str, topic: str, n: int, timeout_s: float = 20.0) -> list[NDArray[Any]]:
+def read(bootstrap: str, topic: str, n: int, timeout_s: float = 60.0) -> list[NDArray[Any]]:
     """The events of each value until ``n`` have come, in the order of each partition."""
     consumer = KafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
     parts = [TopicPartition(topic, p) for p in sorted(consumer.partitions_for_topic(topic) or ())]
@@ -68,7 +68,7 @@ def test_at_a_high_rate_events_share_values_and_keep_their_order(kafka: str, top
 def test_beyond_the_allowance_events_wait_and_go_without_a_further_call(
     kafka: str, topic_prefix: str, topic: str
 ) -> None:
-    with Publisher(kafka, prefix=topic_prefix, linger_ms=1_000, at_once_per_s=1) as publisher:
+    with Publisher(kafka, prefix=topic_prefix, linger_ms=2_000, at_once_per_s=1) as publisher:
         publisher.publish(orders(["R1"], 0))
         assert publisher.values == 1  # within the allowance
         publisher.publish(orders(["R1"], 1))

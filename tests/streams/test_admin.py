@@ -74,7 +74,7 @@ def test_no_broker_there_is_told_in_time() -> None:
     begun = time.monotonic()
     with pytest.raises(TopicsError, match=rf"no Kafka at 127\.0\.0\.1:{port} within 2 s .*--bootstrap HOST:PORT"):
         verify_topics(KafkaConfig(bootstrap=f"127.0.0.1:{port}"), timeout_s=2.0)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:

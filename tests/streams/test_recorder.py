@@ -48,7 +48,7 @@ def producer(kafka: str) -> Any:
 
 def send(producer: Any, topic: str, values: list[bytes | None], partition: int = 0, **more: Any) -> None:
     for future in [producer.send(topic, value=v, key=b"R1", partition=partition, **more) for v in values]:
-        future.get(10)
+        future.get(60)
 
 
 def record(kafka: str, prefix: str, directory: Path, **more: Any) -> Any:
@@ -145,7 +145,7 @@ def test_killed_in_the_middle(kafka: str, prefix: str, producer: Any, orders_of:
         while finished() < 2 and sent < len(events):
             send(producer, flow, [encode_sbe(events[i : i + 1]) for i in range(sent, sent + 100)])
             sent += 100
-        assert wait_until(lambda: finished() >= 2, 30)
+        assert wait_until(lambda: finished() >= 2, 60)
     finally:
         os.kill(child.pid, signal.SIGKILL)
         child.wait(10)

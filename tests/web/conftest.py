@@ -46,6 +46,7 @@ def operators(tmp_path: Path) -> tuple[Path, Path, dict[str, str]]:
     folder = tmp_path / "operators"
     public = {name: write_key(folder, name, PASSPHRASE) for name in ("ann", "bob")}
     lines = ["[desk]", "cool_off_ms = 500", "resume_stage_ms = 1000", "resume_orders_per_s = 0.0"]
+    lines += ["ack_timeout_ms = 1500"]  # a busy machine must not let the halt widen
     for name, key in public.items():
         lines += [f"[desk.operators.{name}]", f'public_key = "{key}"', 'roles = ["halt", "resume", "approve"]']
     config = tmp_path / "config.toml"
@@ -71,11 +72,11 @@ def new_page(tmp_path: Path) -> Iterator[Callable[..., str]]:
         # NiceGUI behaves otherwise when it believes that it runs inside a test
         child = Child([shutil.which("env") or "env", "-u", "PYTEST_CURRENT_TEST", *command], log)
         started.append(child)
-        url, end = f"http://127.0.0.1:{port}", time.monotonic() + 40
+        url, end = f"http://127.0.0.1:{port}", time.monotonic() + 120
         while time.monotonic() < end:
             assert child.exit_code is None, log.read_text()
             try:
-                with urllib.request.urlopen(f"{url}/healthz", timeout=2):
+                with urllib.request.urlopen(f"{url}/healthz", timeout=10):
                     return url
             except OSError:
                 time.sleep(0.1)

@@ -44,7 +44,7 @@ async def watch(url: str, i: int, seen: dict[int, list[str]]) -> None:
         headers={"Cookie": cookies}, wait_timeout=30,
     )  # fmt: skip
     try:
-        await asyncio.sleep(120)
+        await asyncio.sleep(280)
     finally:
         await client.disconnect()
 
@@ -53,9 +53,9 @@ async def all_see(url: str, firm: Firm) -> dict[int, list[str]]:
     seen: dict[int, list[str]] = {}
     viewers = [asyncio.create_task(watch(url, i, seen)) for i in range(VIEWERS)]
     try:
-        assert await asyncio.to_thread(wait_until, lambda: len(seen) == VIEWERS and all(seen.values()), 40)
+        assert await asyncio.to_thread(wait_until, lambda: len(seen) == VIEWERS and all(seen.values()), 120)
         firm.runaway("R3")
-        await asyncio.to_thread(wait_until, lambda: all(any("HALT" in d for d in told) for told in seen.values()), 20)
+        await asyncio.to_thread(wait_until, lambda: all(any("HALT" in d for d in told) for told in seen.values()), 60)
         return {i: list(told) for i, told in seen.items()}
     finally:
         for viewer in viewers:
