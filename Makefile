@@ -36,8 +36,8 @@ check: $(INSTALLED) ## Lint, types, layers
 	$(BIN)/lint-imports --no-cache
 
 test: $(STAMP) ## Run all tests, on a real Kafka
-	@# files side by side on two processes; a test that a busy machine failed gets a second chance, and is counted
-	$(BIN)/python -m pytest -n 2 --dist loadfile --reruns 1
+	@# files side by side on two processes, the longest first (tests/longest.py); a test that a busy machine failed gets a second chance, and is counted
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --reruns 1
 
 demo: $(STAMP) ## A runaway and its halt, live: real Kafka, worker, eight routers (SCENARIO=calm for an ordinary minute)
 	@$(BIN)/knightwatch demo --scenario $(SCENARIO)

@@ -7,12 +7,14 @@ A test that takes the fixture ``kafka`` gets the marker ``kafka`` by itself: ``p
 import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from kafka import KafkaAdminClient
 
 from knightwatch.broker import EmbeddedKafka
+from tests.longest import LONGEST
 
 # laws, not stopwatches: a noisy machine must not fail one; the same examples every time
 settings.register_profile("knightwatch", deadline=None, derandomize=True)
@@ -24,6 +26,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "kafka" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.kafka)
+    place = {Path(__file__).parent / name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(scope="session")

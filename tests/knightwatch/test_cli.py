@@ -28,7 +28,7 @@ HEAVY = (
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     plain = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200", **environment}
     command = [sys.executable, "-m", "knightwatch", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=plain)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, env=plain)
 
 
 def test_help_lists_every_command_there_is() -> None:

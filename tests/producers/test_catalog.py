@@ -141,7 +141,7 @@ def test_rates_are_those_of_the_sources(name: str, per_s: float, seconds: float)
     """Over three seeds, with what the seed may vary (a fifth); the first of a parent are not bad where it had room."""
     for seed in (1, 2, 3):
         scenario = scenarios.build(name, seed, minutes=(seconds + 6) / 60, incident_s=5)
-        _, events, bad = run(name, seed, minutes=(seconds + 6) / 60, incident_s=5)
+        _, events, bad = run(name, seed, minutes=(seconds + 6) / 60, incident_s=5, intensity=0.1)
         orders = sent(events, bad)
         count = len(orders) / min(seconds, (scenario.end_ns - scenario.incident_ns) / S_NS)
         assert 0.7 * per_s < count < 1.25 * per_s, (seed, count)
@@ -218,7 +218,9 @@ def test_nodes_drift_without_a_release() -> None:
 def test_preopen_rejects_come_every_55_seconds() -> None:
     counts = []
     for seed in range(3):
-        _, events, bad = run("preopen-rejects", seed, minutes=12, intensity=0.05)  # the healthy flow is not in question
+        _, events, bad = run(
+            "preopen-rejects", seed, minutes=12, intensity=0.05, servers=2
+        )  # the healthy flow is not in question
         counts.append((bad & (events["kind"] == Kind.rejected)).sum())
         assert set(events["phase"]) == {Phase.pre}
     assert sum(counts) == pytest.approx(3 * 12 * 60 / 55, rel=0.35)
