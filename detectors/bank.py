@@ -78,7 +78,7 @@ class Stage1:
                 "partition": self.partition,
                 "next_offset": self.next_offset,
                 "refused": self.refused,
-                "servers": {name: dump(engine) for name, engine in self.servers.items()},
+                "servers": {name: dump(engine, views=True) for name, engine in self.servers.items()},
             }
         )
 

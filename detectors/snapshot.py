@@ -20,23 +20,26 @@ class SnapshotError(ValueError):
     """A snapshot that cannot be used: what was found, what was expected."""
 
 
-def dump(value: Any) -> Any:
-    """Plain data (dict, list, number, text, bytes) from a value or an object of the engine."""
+def dump(value: Any, views: bool = False) -> Any:
+    """Plain data (dict, list, number, text, bytes) from a value or an object of the engine. views: arrays are not copied
+    but looked at; for data that is written out before the engine's next step."""
     if value is None or isinstance(value, bool | int | float | str | bytes):
         return value
     if isinstance(value, np.ndarray):
-        return {"dtype": value.dtype.str, "shape": list(value.shape), "data": value.tobytes()}
+        whole = views and value.flags.c_contiguous and value.size
+        data = value.data.cast("B") if whole else value.tobytes()
+        return {"dtype": value.dtype.str, "shape": list(value.shape), "data": data}
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, list | tuple):
-        return [dump(v) for v in value]
+        return [dump(v, views) for v in value]
     if isinstance(value, dict):
-        return {str(k): dump(v) for k, v in value.items()}
+        return {str(k): dump(v, views) for k, v in value.items()}
     if isinstance(value, FirstEvent):
         return msgspec.to_builtins(value)
     if hasattr(value, "state"):
-        return dump(value.state())
-    return {k: dump(v) for k, v in vars(value).items() if not k.startswith("_") and k not in _SKIP}
+        return dump(value.state(), views)
+    return {k: dump(v, views) for k, v in vars(value).items() if not k.startswith("_") and k not in _SKIP}
 
 
 def plain(data: Any) -> Any:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from detectors.bank import Stage1
 from detectors.config import Stage1Config
+from detectors.onepass import room_of
 from halts.config import DeskConfig
 from halts.desk import Desk, DeskInput
 from halts.gate_trust import Trust
@@ -18,9 +19,11 @@ from streams.stage1 import Stage1Factory
 
 
 def stage1_factory(config: Stage1Config) -> Stage1Factory:
-    """Engines of ``detectors.bank``."""
+    """Engines of ``detectors.bank``. They share a room to work in: a worker steps one at a time, in one thread."""
+    room = room_of()
     return Stage1Factory(
-        lambda topic, partition: Stage1(config, topic, partition), lambda state: Stage1.restore(config, state)
+        lambda topic, partition: Stage1(config, topic, partition, room),
+        lambda state: Stage1.restore(config, state, room),
     )
 
 

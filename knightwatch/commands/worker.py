@@ -44,9 +44,11 @@ def worker(
     from streams.admin import create_topics
     from streams.engines import desk_factory, stage1_factory
     from streams.halts_log import read_halts
+    from streams.memory import give_back_large_blocks
     from streams.settings import Settings
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    give_back_large_blocks()
 
     loaded = load(config, bootstrap=bootstrap, prefix=prefix)
     key = believed(private_key.desk_key(desk_key), loaded)
