@@ -53,6 +53,8 @@ GAP_S: Final = (0.2, 0.5)
 READY_S: Final = 240.0
 WARM_S: Final = 20.0
 """Of flow before the first incident. The broker's own compiler (JIT) takes a third of a core until it is through."""
+SETTLE_S: Final = 2.0
+"""After new gates have opened: eight consumers that start at once are a load that no incident comes with."""
 FAUST_WARM: Final = 20
 TARGET: Final = {"p50_ms": 60, "p99_ms": 150}
 
@@ -151,7 +153,7 @@ def _routers(bootstrap: str, prefix: str, names: Sequence[str], publisher: Publi
             if not router.gate.wait_open(READY_S):
                 raise BenchmarkError(f"the gate of {router.server} did not open: {router.gate.state().reason}")
             router.healthy(publisher)
-        time.sleep(0.3)
+        time.sleep(SETTLE_S)
         yield made
     finally:
         for router in made:

@@ -19,6 +19,7 @@ from mode import get_logger
 from streams import fetch
 from streams.batches import BatchSchema, Limits, RecordBatch
 from streams.commits import Safe, SafeOffsets
+from streams.threads import Answering
 
 logger = get_logger(__name__)
 
@@ -28,7 +29,7 @@ be fetched, so this is the latency it adds when little flows (Faust: 1500). Halv
 the broker (10 ms: a fifth of a core)."""
 
 
-class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+class ConsumerThread(Answering, driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Faust's thread around an aiokafka consumer, with our fetch, our assignor and our commit."""
 
     async def on_start(self) -> None:

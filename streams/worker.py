@@ -1,10 +1,13 @@
 """Running one worker in the foreground."""
 
 import asyncio
+import faulthandler
 import gc
 import importlib.util
 import logging
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -22,6 +25,10 @@ from streams.stage1 import Stage1Factory
 
 logger = logging.getLogger(__name__)
 
+STOP_S_MAX: Final = 30.0
+"""For storing states and leaving the group: both have their own limits well below it."""
+EXIT_OVERDUE: Final = 70
+"""Exit code of a worker that did not stop by itself (EX_SOFTWARE)."""
 RETRY_S: Final = (0.5, 1.0, 2.0, 5.0)
 """Waits between attempts to reach the broker; the last one is repeated."""
 
@@ -53,12 +60,30 @@ def run(
     app = build_app(settings, stage1_factory=stage1_factory, desk_factory=desk_factory, meter=meter)
     app.finalize()
     worker = app.Worker(loglevel=loglevel, quiet=True, override_logging=False)
+    worker.on_worker_shutdown = must_end
     _calm_collector()
     try:
         worker.execute_from_commandline()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     raise AssertionError("a Faust worker ends by SystemExit")
+
+
+def must_end(within_s: float = STOP_S_MAX, leave: Callable[[int], Any] = os._exit) -> None:
+    """The process ends within this time, whatever stopping waits for. A worker that hangs is worse than one that is dead:
+    nobody starts another."""
+
+    def overdue() -> None:
+        logger.critical(
+            "The worker has not stopped within %g s: ending the process. What was not stored is made again from the log.",
+            within_s,
+        )
+        faulthandler.dump_traceback()
+        leave(EXIT_OVERDUE)
+
+    timer = threading.Timer(within_s, overdue)
+    timer.daemon = True
+    timer.start()
 
 
 def _calm_collector() -> None:
