@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from benchmarks.nab import Scorer, read, run
+from benchmarks.nab import SCORERS, WARM_RECORDS, Alarms, Range, Records, read, run
 
 WINDOW = ["2014-01-02 02:00:00.000000", "2014-01-02 04:00:00.000000"]
 
@@ -55,11 +56,66 @@ def test_it_writes_what_nabs_scorer_reads(tmp_path: Path) -> None:
     assert sum(r["label"] == "1" for r in rows) == 25
 
 
-def test_no_look_ahead() -> None:
+@pytest.mark.parametrize("name", SCORERS)
+def test_no_look_ahead(name: str) -> None:
     values = np.random.default_rng(2).normal(size=400).tolist()
-    first, second = Scorer(), Scorer()
+    first, second = SCORERS[name][1](), SCORERS[name][1]()
     whole = [first.step(v) for v in values]
     assert [second.step(v) for v in values[:250]] == whole[:250]
+    assert max(whole) > 0
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_each_scorer_writes_under_its_own_name(tmp_path: Path, name: str) -> None:
+    detector = SCORERS[name][0]
+    run(make(tmp_path / "data"), tmp_path / "out", {}, name)
+    with (tmp_path / f"out/{detector}/realMadeUp/{detector}_fault.csv").open() as file:
+        scores = np.array([float(row["anomaly_score"]) for row in csv.DictReader(file)])
+    assert int(scores.argmax()) in range(315, 325)
+
+
+def play(values: list[float]) -> NDArray[np.float64]:
+    scorer = Records()
+    return np.array([scorer.step(v) for v in values])
+
+
+def test_a_record_is_measured_in_widths_of_the_range() -> None:
+    seen = Range()
+    assert [seen.step(x) for x in (2.0, 2.0, 3.0, 2.5, 5.0, 5.0, 0.5)] == [0.0, 0.0, 1.0, 0.0, 2.0, 0.0, 0.5]
+
+
+def test_one_anomaly_is_one_alarm_until_its_rest_is_over() -> None:
+    alarms = Alarms(3)
+    assert [alarms.step(x) for x in (1.0, 1.0, 0.5, 3.0, 1.0, 1.0, 1.0, 1.0)] == [
+        0.5,
+        0.0,
+        0.0,
+        0.75,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+    ]
+    assert alarms.step(1.5) == 0.6
+
+
+def test_a_level_that_moves_within_the_range_is_drift() -> None:
+    scores = play([float(i % 2) for i in range(1_000)] + [1.0] * 60)
+    assert not scores[WARM_RECORDS + 200 : 1_000].any()
+    assert scores[1_000:].max() > 0.4
+
+
+def test_records_become_rare_by_themselves() -> None:
+    noise = np.random.default_rng(3).normal(size=8_000).tolist()
+    scores = play(noise)
+    assert (scores[4_000:] > 0).sum() <= (scores[:4_000] > 0).sum()
+    assert (scores[4_000:] > 0).sum() <= 15
+
+
+def test_a_value_that_never_changed_and_values_that_are_no_numbers() -> None:
+    flat = play([7.0] * (WARM_RECORDS + 10) + [float("nan")] * 5 + [8.0])
+    assert not flat[:-1].any()
+    assert flat[-1] == 0.5, "no width: one"
 
 
 @pytest.mark.parametrize("text", ["time,value\n1,2\n", "timestamp,value\n2014-01-01 00:00:00,many\n"])
