@@ -1,7 +1,8 @@
 """What is caught, how soon, at what cost; and what is halted that ought not to be.
 
     python -m benchmarks.quality [--json] [--save] [--seeds N] [--scenarios NAME ...] [--minutes M] [--router-days N]
-        [--without FAMILY ...] [--only FAMILY ...] [--ablation] [--no-parents] [--processes N] [--plots DIR]
+        [--benign-seeds N] [--without FAMILY ...] [--only FAMILY ...] [--ablation] [--no-parents] [--processes N]
+        [--rows FILE] [--plots DIR]
 
 Every scenario of the library through both stages, with gates that obey (``benchmarks.lab.trial``); detectors with the
 shipped defaults, 10 to 30 s after a cold start. An incident runs until 3 s after its halt, or ``GIVE_UP_S`` without one.
@@ -10,7 +11,8 @@ What it would have cost comes from a second run of the same seed that nobody sto
 scope_ok: nothing but what is in trouble was halted, and the whole firm where that is needed. ok: besides, the target of
 the issue is met (``benchmarks.lab.targets``). Benign: any halt is a false one; with none, its rate a router-day (one
 router, 6.5 h) is below ``bound_95`` (rule of three). --ablation: each family alone, seed by seed: time to its halt, or
-to its warning. --no-parents: the flow carries no parents and no parent ids.
+to its warning. --no-parents: the flow carries no parents and no parent ids. --rows: each row is kept in FILE as it comes,
+and a later run with the same options, or more seeds, runs only what does not stand there.
 """
 
 import argparse
@@ -26,6 +28,7 @@ from msgspec.structs import replace
 
 from benchmarks.lab.ablation import alone
 from benchmarks.lab.result import Benchmark, BenchmarkError, say
+from benchmarks.lab.rows import Rows
 from benchmarks.lab.targets import GIVE_UP_S, LAST, MINUTES, problems
 from benchmarks.lab.trial import Outcome, Trial
 from halts.config import Config, DeskConfig, Rule
@@ -106,7 +109,8 @@ def jobs(given: argparse.Namespace) -> dict[str, list[Job]]:
         return {"ablation": [partial(alone, *case, {f: desk_with([], [f]) for f in FAMILIES}) for case in ills]}
     desk = desk_with(given.without, given.only)
     parts = round(given.router_days * SESSION_S / (8 * CALM_MINUTES * 60))
-    days = [(n, seed, given.minutes) for n in names if n in scenarios.BENIGN for seed in seeds]
+    some = seeds if given.benign_seeds is None else seeds[: given.benign_seeds]
+    days = [(n, seed, given.minutes) for seed in some for n in names if n in scenarios.BENIGN]
     days += [("calm", 1_000 + i, CALM_MINUTES) for i in range(parts)]
     return {
         "incidents": [partial(incident, *case, desk, given.no_parents) for case in ills],
@@ -114,24 +118,38 @@ def jobs(given: argparse.Namespace) -> dict[str, list[Job]]:
     }
 
 
-def run(wanted: Mapping[str, list[Job]], processes: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(kind, row) in order; in this process if ``processes`` is 1."""
+def run(
+    wanted: Mapping[str, list[Job]], processes: int, rows: Rows | None = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(kind, row) in order; in this process if ``processes`` is 1. What ``rows`` holds is not run again."""
     flat = [(kind, job) for kind, some in wanted.items() for job in some]
+    fresh = _fresh([job for kind, job in flat if rows is None or (kind, *job.args[:2]) not in rows.found], processes)
+    for kind, job in flat:
+        key = (kind, *job.args[:2])
+        if rows is None or key not in rows.found:
+            row = next(fresh)
+            if rows is not None:
+                rows.add(kind, row)
+        else:
+            row = rows.found[key]
+        yield kind, row
+
+
+def _fresh(some: list[Job], processes: int) -> Iterator[dict[str, Any]]:
     if processes == 1:
-        for kind, job in flat:
-            yield kind, job()
-        return
-    with get_context("spawn").Pool(processes, os.nice, (NICE,)) as pool:
-        rows = pool.imap(_call, [job for _, job in flat])
-        for (kind, _), row in zip(flat, rows, strict=True):
-            yield kind, row
+        yield from map(_call, some)
+    else:
+        with get_context("spawn").Pool(processes, os.nice, (NICE,)) as pool:
+            yield from pool.imap(_call, some)
 
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     """The document of design section 11."""
     wanted = jobs(given)
+    options = {name: getattr(given, name) for name in ("minutes", "without", "only", "no_parents")}
+    rows = Rows(Path(given.rows), options) if given.rows else None
     found: dict[str, Any] = {kind: [] for kind in wanted}
-    for kind, row in run(wanted, given.processes):
+    for kind, row in run(wanted, given.processes, rows):
         found[kind].append(row)
         say(f"{row['scenario']:21} {row['seed']:4} {_short(row)}")
     if given.plots:
@@ -179,6 +197,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--scenarios", nargs="*", metavar="NAME", help="none: all")
+    parser.add_argument("--benign-seeds", type=int, help="default: as --seeds")
     parser.add_argument("--minutes", type=float, default=4.0, help="length of each benign run")
     parser.add_argument("--router-days", type=float, default=0.0, help="of calm, besides, in runs of 30 minutes")
     parser.add_argument("--without", nargs="*", default=[], choices=FAMILIES, metavar="FAMILY")
@@ -186,6 +205,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ablation", action="store_true")
     parser.add_argument("--no-parents", action="store_true")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--rows", metavar="FILE", help="keep each row there; what stands there is not run again")
     parser.add_argument("--plots", metavar="DIR", help="draw the first seed of each incident there")
 
 

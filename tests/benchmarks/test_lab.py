@@ -1,18 +1,20 @@
 """What the benchmarks rest on: the oracle, the page, the statistics. If these are wrong, every figure is."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks import plots
+from benchmarks import plots, quality
 from benchmarks.__main__ import plan
 from benchmarks.lab import flow
 from benchmarks.lab.background import Again
 from benchmarks.lab.cluster import partition_of
-from benchmarks.lab.result import quantile, save, spread
+from benchmarks.lab.result import BenchmarkError, quantile, save, spread
+from benchmarks.lab.rows import Rows
 from benchmarks.memory import Book
 from benchmarks.peers.side import numbers_at
 from benchmarks.peers.sum_loop import number_reader
@@ -100,6 +102,25 @@ def test_a_result_is_written_whole(tmp_path: Path) -> None:
     path = save("some", {"a": 1}, tmp_path)
     assert json.loads(path.read_text()) == {"a": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["some.json"]
+
+
+def made(name: str, seed: int) -> dict[str, Any]:
+    return {"scenario": name, "seed": seed, "of": [1.5, None]}
+
+
+def refused(name: str, seed: int) -> dict[str, Any]:
+    raise AssertionError(f"{name} {seed} was run again")
+
+
+def test_a_run_that_goes_on_runs_only_what_is_missing(tmp_path: Path) -> None:
+    path, options = tmp_path / "rows", {"minutes": 4.0}
+    first = list(quality.run({"benign": [partial(made, "calm", s) for s in (1, 3)]}, 1, Rows(path, options)))
+    jobs = [partial(refused, "calm", 1), partial(made, "calm", 2), partial(refused, "calm", 3)]
+    again = list(quality.run({"benign": jobs}, 1, Rows(path, options)))
+    assert again == [first[0], ("benign", made("calm", 2)), first[1]]
+    assert len(Rows(path, options).found) == 3
+    with pytest.raises(BenchmarkError, match="give another file"):
+        Rows(path, {"minutes": 2.0})
 
 
 def test_the_page_is_what_the_results_say() -> None:
