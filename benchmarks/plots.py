@@ -1,4 +1,4 @@
-"""Tables and plots of docs/performance.md from benchmarks/results: ``python -m benchmarks.plots [--check]``.
+"""Tables of the docs and plots of docs/performance.md from benchmarks/results: ``python -m benchmarks.plots [--check]``.
 
 Whatever stands there between ``<!-- results NAME -->`` and ``<!-- end NAME -->`` is written here and nowhere else; a
 result that is missing says so. ``--check`` changes nothing, and exits with 1 when the tables are not those of the results.
@@ -15,9 +15,11 @@ from typing import Any, Final
 import matplotlib
 from matplotlib import pyplot
 
+from benchmarks.lab.quality_table import efficiency_lines, incident_page
 from benchmarks.lab.result import RESULTS, ROOT
 
 PAGE: Final = ROOT / "docs" / "performance.md"
+PAGES: Final = (PAGE, ROOT / "docs" / "detectors.md")
 IMAGES: Final = ROOT / "docs" / "performance"
 LABELS: Final = {
     "ours": "Knightwatch, every detector", "ours_2_workers": "Knightwatch, two workers",
@@ -160,6 +162,7 @@ def _gate(found: Result) -> list[str]:
 TABLES: Final[dict[str, Callable[[Result], list[str]]]] = {
     "throughput-sbe": _throughput, "throughput-json": _throughput, "latency": _latency, "engine": _engine,
     "linearity": _linearity, "memory": _memory, "publish": _publish, "gate": _gate,
+    "quality": incident_page, "efficiency": efficiency_lines,
 }  # fmt: skip
 
 
@@ -167,7 +170,7 @@ def written(page: str, results: Mapping[str, Result]) -> str:
     """The page with every table as the results have it. ValueError when a mark has no end or no table."""
     for name in re.findall(r"<!-- results ([\w-]+) -->", page):
         if name not in TABLES or f"<!-- end {name} -->" not in page:
-            raise ValueError(f"mark {name!r} in {PAGE.name}; expected one of {', '.join(TABLES)}, and its end")
+            raise ValueError(f"mark {name!r}; expected one of {', '.join(TABLES)}, and its end")
         found = results.get(name)
         lines = ["Not measured yet."] if found is None else [*TABLES[name](found), "", _origin(found)]
         text = f"<!-- results {name} -->\n" + "\n".join(lines) + f"\n<!-- end {name} -->"
@@ -291,13 +294,17 @@ def main() -> None:
     )
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when the tables are stale")
     given = parser.parse_args()
-    results, page = load(), PAGE.read_text(encoding="utf-8")
-    fresh = written(page, results)
+    results = load()
+    for path in PAGES:
+        page = path.read_text(encoding="utf-8")
+        fresh = written(page, results)
+        if given.check:
+            if fresh != page:
+                sys.exit(f"{path.name} is not what the results say; run python -m benchmarks.plots")
+        else:
+            path.write_text(fresh, encoding="utf-8")
     if given.check:
-        if fresh != page:
-            sys.exit(f"{PAGE.name} is not what the results say; run python -m benchmarks.plots")
         return
-    PAGE.write_text(fresh, encoding="utf-8")
     for path in draw(results):
         print(path.relative_to(ROOT))
 

@@ -11,8 +11,8 @@ What it would have cost comes from a second run of the same seed that nobody sto
 scope_ok: nothing but what is in trouble was halted, and the whole firm where that is needed. ok: besides, the target of
 the issue is met (``benchmarks.lab.targets``). Benign: any halt is a false one; with none, its rate a router-day (one
 router, 6.5 h) is below ``bound_95`` (rule of three). --ablation: each family alone, seed by seed: time to its halt, or
-to its warning. --no-parents: the flow carries no parents and no parent ids. --rows: each row is kept in FILE as it comes,
-and a later run with the same options, or more seeds, runs only what does not stand there.
+to its warning; ``lost-fills`` besides. --no-parents: the flow carries no parents and no parent ids. --rows: each row is
+kept in FILE as it comes, and a later run with the same options, or more seeds, runs only what does not stand there.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from typing import Any, Final, get_args
 
 from msgspec.structs import replace
 
-from benchmarks.lab.ablation import alone
+from benchmarks.lab.ablation import LOST_FILLS, alone
 from benchmarks.lab.result import Benchmark, BenchmarkError, say
 from benchmarks.lab.rows import Rows
 from benchmarks.lab.targets import GIVE_UP_S, LAST, MINUTES, problems
@@ -101,10 +101,11 @@ def _call(job: Job) -> dict[str, Any]:
 def jobs(given: argparse.Namespace) -> dict[str, list[Job]]:
     """What is to be run, by kind."""
     seeds = range(given.first_seed, given.first_seed + given.seeds)
-    names = given.scenarios or list(scenarios.NAMES)
-    if unknown := [name for name in names if name not in scenarios.NAMES]:
-        raise BenchmarkError(f"no scenario {', '.join(unknown)}; expected some of {', '.join(scenarios.NAMES)}")
-    ills = [(name, seed) for name in names if name in scenarios.INCIDENTS for seed in seeds]
+    known = [*scenarios.NAMES, *([LOST_FILLS] if given.ablation else [])]
+    names = given.scenarios or known
+    if unknown := [name for name in names if name not in known]:
+        raise BenchmarkError(f"no scenario {', '.join(unknown)}; expected some of {', '.join(known)}")
+    ills = [(name, seed) for name in names if name in (*scenarios.INCIDENTS, LOST_FILLS) for seed in seeds]
     if given.ablation:
         return {"ablation": [partial(alone, *case, {f: desk_with([], [f]) for f in FAMILIES}) for case in ills]}
     desk = desk_with(given.without, given.only)

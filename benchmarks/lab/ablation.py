@@ -15,6 +15,11 @@ from schemas.units import S_NS
 
 WATCHED_S: Final = 60.0
 """Seconds of the incident, which nobody stops, that each family sees."""
+LOST_FILLS: Final = "lost-fills"
+"""No scenario of the library, and nothing to halt: a server whose fills nobody tells of any more, while it goes on to send
+orders and gets acks (NASDAQ, Facebook's first day, 2012-05-18: no confirmations for two hours; SEC Release 34-69655)."""
+LOST_AFTER_S: Final = 240.0
+"""An ordinary day before it: novelty takes two minutes to know what is ordinary."""
 INPUTS: Final = 64
 """Of the desk a step."""
 
@@ -23,18 +28,31 @@ def alone(name: str, seed: int, policies: Mapping[str, DeskConfig]) -> dict[str,
     """{"scenario", "seed", "alone": {family: {"halt_s", "warn_s"}}}: seconds from the first bad event to the first halt
     and the first warning on a scope in trouble; None where there is none."""
     inputs: list[DeskInput] = []
-    scenario = scenarios.build(name, seed, minutes=MINUTES.get(name))
     mute = Rule(hard="ignore", statistical="ignore")
     deaf = replace(next(iter(policies.values())), rules=dict.fromkeys(Config().desk.rules, mute), ack_timeout_ms=0)
-    out = Trial(scenario, Config().stage1, deaf, inputs=inputs).run(scenario.incident_ns + round(WATCHED_S * S_NS))
+    if name == LOST_FILLS:
+        wanted, first = _lost_fills(seed, deaf, inputs)
+    else:
+        scenario = scenarios.build(name, seed, minutes=MINUTES.get(name))
+        out = Trial(scenario, Config().stage1, deaf, inputs=inputs).run(scenario.incident_ns + round(WATCHED_S * S_NS))
+        wanted, first = out.wanted, out.first_bad_ts
     found = {}
     for family, policy in policies.items():
-        halt, warn = _first(Desk(replace(policy, ack_timeout_ms=0)), inputs, out.wanted)
+        halt, warn = _first(Desk(replace(policy, ack_timeout_ms=0)), inputs, wanted)
         found[family] = {
-            "halt_s": None if halt is None else round((halt - out.first_bad_ts) / S_NS, 3),
-            "warn_s": None if warn is None else round((warn - out.first_bad_ts) / S_NS, 3),
+            "halt_s": None if halt is None else round((halt - first) / S_NS, 3),
+            "warn_s": None if warn is None else round((warn - first) / S_NS, 3),
         }
     return {"scenario": name, "seed": seed, "alone": found}
+
+
+def _lost_fills(seed: int, desk: DeskConfig, inputs: list[DeskInput]) -> tuple[dict[str, int], int]:
+    """Scopes in trouble and since when, of a calm day on which one server's fills are lost."""
+    scenario = scenarios.build("calm", seed, minutes=(LOST_AFTER_S + WATCHED_S) / 60)
+    onset = scenario.start_ns + round(LOST_AFTER_S * S_NS)
+    server = scenario.servers[seed % len(scenario.servers)]
+    Trial(scenario, Config().stage1, desk, inputs=inputs, lost=(server, onset)).run()
+    return {f"server:{server}": onset}, onset
 
 
 def _first(desk: Desk, inputs: list[DeskInput], wanted: Mapping[str, int]) -> tuple[int | None, int | None]:

@@ -1,4 +1,4 @@
-"""The quality benchmark for people: one line an incident, one a benign day, the ablation as a matrix."""
+"""Quality and efficiency for people: one line an incident, one a benign day, the ablation as a matrix."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -11,15 +11,49 @@ def lines(found: Mapping[str, Any]) -> list[str]:
     if found["incidents"]:
         out += incident_lines(found["incidents"])
     if found["benign"]:
-        out += ["", *benign_lines(found["benign"])]
-        bound = found["false_halts_per_router_day_95"]
-        out += [
-            "",
-            f"{found['router_days']:,.2f} router-days, {found['false_halts']} false halts (95 %: {bound[0]} to {bound[1]} a "
-            f"router-day), {found['warnings']} warnings ({found['warnings_per_router_day']} a router-day).",
-        ]
+        out += ["", *benign_lines(found["benign"]), "", benign_summary(found)]
     out += [f"not ok: {line}" for line in found["not_ok"]]
     return out
+
+
+def benign_summary(found: Mapping[str, Any]) -> str:
+    """What the benign days amount to."""
+    bound = found["false_halts_per_router_day_95"]
+    if bound is None:
+        return "No benign day was run."
+    return (
+        f"{found['router_days']:,.2f} router-days, {found['false_halts']} false halts (95 %: {bound[0]} to {bound[1]} a "
+        f"router-day), {found['warnings']} warnings ({found['warnings_per_router_day']} a router-day)."
+    )
+
+
+def incident_page(found: Mapping[str, Any]) -> list[str]:
+    """For docs/detectors.md: each name is a link to its plot."""
+    rows = found["incidents"]
+    lines = incident_lines(rows)
+    linked = [line.replace(f"| {name} |", f"| [{name}](detectors/{name}.svg) |", 1)
+              for name, line in zip(_by_name(rows), lines[2:], strict=True)]  # fmt: skip
+    right = sum(row["scope_ok"] for row in rows)
+    seeds = sorted({row["seed"] for row in rows})
+    short = found["not_ok"]
+    return [
+        *lines[:2], *linked, "",
+        f"Seeds {seeds[0]} to {seeds[-1]}: {found['detected']} of {found['of']} halted, scope right in {right}, "
+        f"{found['false_halts_in_incidents']} other halts; "
+        + (f"targets missed: {'; '.join(short)}." if short else "each target of `benchmarks/lab/targets.py` met."),
+        f"Ordinary days of the same run: {benign_summary(found)}",
+    ]  # fmt: skip
+
+
+def efficiency_lines(found: Mapping[str, Any]) -> list[str]:
+    """Delay against the CUSUM that knows the jump."""
+    low, high = found["arl_events_95"]
+    out = ["| jump | ours, orders | CUSUM, orders | efficiency |", "|---|---|---|---|"]
+    for row in found["rows"]:
+        ours = f"{row['ours_delay']:.1f} ± {row['ours_delay_se']:.1f}"
+        out.append(f"| {row['jump']:g} | {ours} | {row['cusum_delay']:.1f} | {row['efficiency']:.2f} |")
+    run = f"{found['alarms']} false alarms in {found['events']:,} orders of {found['series']} series"
+    return [*out, "", f"Run length: {run}, one in {found['rows'][0]['arl_events']:,} (95 %: {low:,} to {high:,})."]
 
 
 def _by_name(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:

@@ -104,19 +104,21 @@ class Trace:
     loss_usd: list[float] = field(default_factory=list)
     orders: list[NDArray[np.int64]] = field(default_factory=list)
     rows: list[tuple[int, str, dict[str, float]]] = field(default_factory=list)
-    """(ts, server, detector -> score / limit)."""
+    """(ts, server, detector -> score / limit), of rows and of breaches."""
 
 
 class Trial:
     """One run of one scenario. Use once.
 
-    no_parents: the flow carries neither parents nor their ids. slices: slices a step before an incident and on benign
+    no_parents: the flow carries neither parents nor their ids. lost: (server, ns) whose fills nobody tells of from then on.
+    slices: slices a step before an incident and on benign
     days; an incident is always run slice by slice. trace, inputs (of the desk): filled if given.
     """
 
     def __init__(
         self, scenario: Scenario, stage1: Stage1Config, desk: DeskConfig, *, no_parents: bool = False,
-        slices: int = SLICES_A_STEP, trace: Trace | None = None, inputs: list[DeskInput] | None = None,
+        lost: tuple[str, int] | None = None, slices: int = SLICES_A_STEP, trace: Trace | None = None,
+        inputs: list[DeskInput] | None = None,
     ) -> None:  # fmt: skip
         self.scenario = scenario
         self._simulation = scenario.simulate()
@@ -125,7 +127,8 @@ class Trial:
         self._desk = Desk(desk)
         self._ticker = Ticker()
         self._offsets: Counter[tuple[str, int]] = Counter()
-        self._no_parents, self._slices, self._trace, self._inputs = no_parents, slices, trace, inputs
+        self._no_parents, self._lost, self._slices = no_parents, lost, slices
+        self._trace, self._inputs = trace, inputs
         self._seqs: Counter[bytes] = Counter()
         self._acks: list[tuple[AckStatus, HaltRecord]] = []
         self._halts: list[HaltSeen] = []
@@ -168,7 +171,7 @@ class Trial:
         self._bad_ts.append(events["ts"][bad & orders])
         self._events += len(events)
         self._take(self._answers(part[0].end_ns), ACKS.name)
-        placed = self._stage1(self._without_parents(events) if self._no_parents else events)
+        placed = self._stage1(self._told(events))
         placed += self._nodes(part)
         placed.sort(key=lambda p: p[:4])
         inputs = [*self._ticker.between((min(now, end), verdict) for now, *_, verdict in placed)]
@@ -241,12 +244,20 @@ class Trial:
                 self._gate.close(record.scope, record.action)
             self._acks.append(("blocked", record))
 
-    def _without_parents(self, events: NDArray[Any]) -> NDArray[Any]:
-        """The same flow from routers that name no parents: numbered anew, so that nothing seems lost."""
+    def _told(self, events: NDArray[Any]) -> NDArray[Any]:
+        """What the routers tell of it, numbered anew where something is left out, so that nothing seems missing."""
+        if not self._no_parents and self._lost is None:
+            return events
         kind = events["kind"]
-        kept = events[(kind != Kind.parent) & (kind != Kind.parent_done)]
-        kept = np.ascontiguousarray(kept, EVENT)
-        kept["parent_id"] = b""
+        left_out = np.zeros(len(events), np.bool_)
+        if self._no_parents:
+            left_out |= (kind == Kind.parent) | (kind == Kind.parent_done)
+        if self._lost is not None:
+            server, since = self._lost
+            left_out |= (kind == Kind.fill) & (events["server"] == server.encode()) & (events["ts"] >= np.uint64(since))
+        kept = np.ascontiguousarray(events[~left_out], EVENT)
+        if self._no_parents:
+            kept["parent_id"] = b""
         for name in np.unique(kept["server"]):
             mine = np.flatnonzero((kept["server"] == name) & ((kept["flags"] & FLAG_POSS_DUP) == 0))
             kept["seq"][mine] = self._seqs[name] + 1 + np.arange(len(mine))
@@ -261,6 +272,7 @@ class Trial:
         names = np.array([name.encode() for name in self.scenario.servers])
         trace.orders.append((events["server"][orders][:, None] == names).sum(axis=0))
         trace.rows += [(v.ts, v.server, v.scores) for v in inputs if isinstance(v, FeatureRow)]
+        trace.rows += [(v.ts, v.server, {v.detector: v.score / v.limit}) for v in inputs if isinstance(v, Breach)]
 
     def _outcome(self) -> Outcome:
         scenario, simulation = self.scenario, self._simulation

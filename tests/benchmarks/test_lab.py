@@ -124,10 +124,11 @@ def test_a_run_that_goes_on_runs_only_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_the_page_is_what_the_results_say() -> None:
-    page = plots.PAGE.read_text(encoding="utf-8")
-    assert plots.written(page, plots.load()) == page, "run: python -m benchmarks.plots"
+    pages = [path.read_text(encoding="utf-8") for path in plots.PAGES]
+    for page in pages:
+        assert plots.written(page, plots.load()) == page, "run: python -m benchmarks.plots"
     for name in plots.TABLES:
-        assert f"<!-- results {name} -->" in page
+        assert f"<!-- results {name} -->" in "".join(pages)
     with pytest.raises(ValueError, match="mark"):
         plots.written("<!-- results nonsense -->", {})
 
@@ -151,6 +152,10 @@ THROUGHPUT = {
 TIMES = {"p50_ms": 1.0, "p99_ms": 2.0, "max_ms": 3.0}
 PART = {"rate": 100.0, "n": 2, "missed": 0, **TIMES, "stages": {"breach_on_kafka": TIMES, "halt_on_kafka": None},
         "bad_orders": {"median": 3.0, "max": 5.0}, "samples_ms": [1.0, 3.0]}  # fmt: skip
+ILL = {
+    "scenario": "power-peg", "seed": 1, "detected": True, "time_to_halt_s": 0.5, "bad_orders_before_halt": 2,
+    "loss_usd": 66.0, "loss_usd_unhalted": 1e6, "scope_ok": True, "detectors": ["conservation"],
+}  # fmt: skip
 SHAPES: dict[str, dict[str, Any]] = {
     "throughput-sbe": THROUGHPUT,
     "throughput-json": THROUGHPUT,
@@ -171,16 +176,29 @@ SHAPES: dict[str, dict[str, Any]] = {
         "low_rate_ms": {"linger_0_ms": {"p50_ms": 1.0, "p99_ms": 2.0}},
     },
     "gate": {"n": 1, "ns_per_decision_open": 200.0},
+    "quality": {
+        "incidents": [ILL, {**ILL, "seed": 2, "time_to_halt_s": 1.5}], "benign": [], "router_days": 0.0, "false_halts": 0,
+        "warnings": 0, "warnings_per_router_day": None, "false_halts_per_router_day_95": None,
+        "false_halts_in_incidents": 0, "detected": 2, "of": 2, "not_ok": ["power-peg 2: too late"],
+    },
+    "efficiency": {
+        "rows": [{"jump": 2.0, "arl_events": 1_500_000, "ours_delay": 65.6, "ours_delay_se": 0.5, "cusum_delay": 58.9,
+                  "efficiency": 0.9}],
+        "series": 15, "alarms": 24, "events": 40_000_000, "arl_events_95": [1_100_000, 2_500_000],
+    },
 }  # fmt: skip
 
 
 def test_every_table_and_plot_is_made_of_a_result(tmp_path: Path) -> None:
     results = {name: {**shape, **ORIGIN} for name, shape in SHAPES.items()}
     assert results.keys() == plots.TABLES.keys()
-    page = plots.written(plots.PAGE.read_text(encoding="utf-8"), results)
+    page = "".join(plots.written(path.read_text(encoding="utf-8"), results) for path in plots.PAGES)
     assert "Not measured yet" not in page
     assert "not measured | no network |" in page
     assert "at least 1.5 x Kafka Streams, one sum: missed by 20%" in page
+    assert "| [power-peg](detectors/power-peg.svg) | 2 of 2 | 2 | 1.00 (1.50) | 2 (2) | 66 (66) | 1,000,000 |" in page
+    assert "0 other halts; targets missed: power-peg 2: too late." in page
+    assert "| 2 | 65.6 ± 0.5 | 58.9 | 0.90 |" in page
     drawn = plots.draw(results, tmp_path)
     assert [path.name for path in drawn] == ["rate.svg", "latency.svg", "batch.svg", "scaling.svg", "memory.svg"]
     first = [path.read_bytes() for path in drawn]

@@ -13,7 +13,7 @@ from detectors.config import FanOutConfig
 from halts.config import Config
 from halts.desk import DeskInput
 from producers import scenarios
-from schemas.records import Breach
+from schemas.records import Breach, FeatureRow
 from schemas.scopes import FIRM
 from schemas.units import S_NS
 
@@ -93,3 +93,22 @@ def test_cutting_into_slices_changes_no_verdict() -> None:
     assert not found[0].halts
     assert len(inputs[0]) > 3
     assert inputs[0] == inputs[1]
+
+
+def test_lost_fills_are_left_out_and_nothing_seems_missing() -> None:
+    scenario = scenarios.build("calm", SEED, minutes=0.1)
+    inputs: list[DeskInput] = []
+    onset = scenario.start_ns + 3 * S_NS
+    Trial(scenario, Config().stage1, desk_with([], []), lost=("R2", onset), inputs=inputs).run()
+    rows = [i.record for i in inputs if isinstance(i.record, FeatureRow)]
+
+    def fills(server: str, after: bool) -> float:
+        return sum(
+            r.values.get("fills", 0.0) for r in rows if r.server == server and (r.ts >= onset + S_NS // 10) == after
+        )
+
+    assert fills("R2", after=False) > 0
+    assert fills("R2", after=True) == 0
+    assert fills("R1", after=True) > 0
+    assert sum(r.values.get("orders", 0.0) for r in rows if r.server == "R2" and r.ts >= onset) > 0
+    assert all(r.counters["missing"] == 0 for r in rows)
