@@ -36,16 +36,17 @@ class Novelty:
 
     and ln D is taken as normal, with mean and variance by river's ``stats.Var``: order flow has heavy tails, and the
     log-normal tail is theirs rather than chi-square's. A row is *novel* when ln D lies beyond the quantile that gives
-    ``false_alarms_per_day`` rows per day by itself, and is then not learned; ``run_rows`` novel rows in a row open a
-    breach, so that one odd row never does. Distances see combinations: a fill rate and an order rate that are each
-    ordinary, but not together.
+    ``false_alarms_per_day`` rows per day by itself. The run grows by one with a novel row and falls by one with any other,
+    to zero when a whole second had none; nothing is learned while it is not zero, and at ``run_rows`` it opens a breach. So
+    one odd second never does, and one ordinary row among novel ones neither hides them nor teaches them to the model.
+    Distances see combinations: a fill rate and an order rate that are each ordinary, but not together.
 
     Score before learning: a row is judged by the model of the rows before it. No learning while any detector of the
     server is in breach (else a long runaway becomes normal, see HalfSpaceTrees in docs/detectors.md). Warm-up:
     ``warm_rows`` rows for the model and as many again for its tail; nothing is novel before. Covariance is updated
     once a second (non-overlapping seconds), the inverse once in ten updates; see ``detectors/surprise.py``.
 
-    Unit of the score: novel rows in a row. Statistical.
+    Unit of the score: novel rows beyond ordinary ones. Statistical.
     """
 
     name: ClassVar[str] = "novelty"
@@ -63,18 +64,22 @@ class Novelty:
         self.frames: I64 = np.full(_FRAMES, -_FRAMES, np.int64)
         self.rows = 0
         self.run = 0
+        self.ordinary = 0
+        """Rows since the last novel one, up to a second."""
         self.last_learned = -1
         self.distance = 0.0
         self.bound = 0.0
 
     def row(self, frame: int, values: NDArray[np.float64], learn: bool) -> int:
-        """Score a closed frame's features (in the order of NAMES), then learn it; returns the run of novel rows."""
+        """Score a closed frame's features (in the order of NAMES), then learn it; returns the run."""
         x = np.empty(len(INPUTS))
         _last_second(self.sums, self.frames, frame, values, x)
         model, warm = self.model, self.config.warm_rows
         self.distance = model.distance(x) if self.rows >= warm else 0.0
         self.bound = model.bound(self.z_limit) if self.distance else 0.0
-        self.run = self.run + 1 if self.distance > self.bound and model.judged > warm else 0
+        novel = self.distance > self.bound and model.judged > warm
+        self.ordinary = 0 if novel else min(self.ordinary + 1, _FRAMES)
+        self.run = self.run + 1 if novel else max(self.run - 1, 0) if self.ordinary < _FRAMES else 0
         if learn and not self.run:
             self.rows += 1
             model.judge()

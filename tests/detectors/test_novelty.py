@@ -58,6 +58,26 @@ def test_what_is_novel_is_not_learned(warm: Novelty) -> None:
     assert play(warm, rows(300, seed=4), 4_300)[-1] == 0
 
 
+def test_ordinary_rows_among_novel_ones_neither_hide_them_nor_teach_them(warm: Novelty) -> None:
+    odd, usual = rows(60, seed=3, busy=60.0), rows(60, seed=4)
+    judge, calls = warm.model.distance, iter([True, True, True, False] * 15)
+    warm.model.distance = lambda x: judge(x) if next(calls) else 1e-3  # type: ignore[method-assign]
+    before = warm.model.judged
+    runs = play(warm, odd, 4_000)
+    assert runs[3] == runs[1], "falls by one"
+    assert runs[-1] >= warm.limit
+    assert warm.model.judged == before
+    del warm.model.distance
+    assert play(warm, usual, 4_060)[-1] == 0
+
+
+def test_a_second_without_a_novel_row_ends_a_run_however_long(warm: Novelty) -> None:
+    assert play(warm, rows(1_000, seed=3, busy=60.0), 4_000)[-1] > 900
+    back = play(warm, rows(40, seed=4), 5_000)
+    first = next(k for k, run in enumerate(back) if run == 0)
+    assert first <= 25, "a second until nothing odd is in it, and one without"
+
+
 def test_a_frozen_model_scores_but_does_not_learn(warm: Novelty) -> None:
     before = dump(warm.model)
     play(warm, rows(200, seed=5), 4_000, learn=False)
