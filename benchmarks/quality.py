@@ -157,6 +157,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         from benchmarks.lab.quality_plots import draw
 
         draw(given.scenarios or list(scenarios.INCIDENTS), given.first_seed, Path(given.plots))
+    # paths are of this machine
+    found["settings"] = {"rows": bool(given.rows), "plots": bool(given.plots)}
     return found if given.ablation else {**found, **totals(found["incidents"], found["benign"])}
 
 
