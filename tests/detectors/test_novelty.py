@@ -49,6 +49,14 @@ def test_cancels_without_orders_are_new_although_their_number_is_not(warm: Novel
     assert len(told["top"]) == 3
 
 
+def test_orders_whose_fills_nobody_tells_of_are_new(warm: Novelty) -> None:
+    odd = rows(60, seed=9)
+    for k, name in enumerate(NAMES):
+        if name in INPUTS and name not in ("orders", "cancels"):
+            odd[:, k] = 0.0
+    assert play(warm, odd, 4_000)[-1] >= warm.limit
+
+
 def test_what_is_novel_is_not_learned(warm: Novelty) -> None:
     seconds, judged = warm.model.updates, warm.model.judged
     odd = rows(300, seed=3, busy=60.0)
