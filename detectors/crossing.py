@@ -14,6 +14,7 @@ from detectors.excursion import Excursion, Finding, room_for
 from detectors.excursion import walk as excursion_walk
 from detectors.flow import Where, places
 from detectors.intern import DROPPED, Slots
+from detectors.memos import Memos
 from detectors.positions import SymbolFlow
 from schemas.jit import Int, compiled
 from schemas.records import Family
@@ -60,8 +61,7 @@ class Crossing:
         self.excursion = Excursion(_ONE, round(config.quiet_s * S_NS))
         limits = (config.burn_usd_limit, config.matched_usd_limit)
         self._limits = np.array([round(usd_limit * USD6) for usd_limit in limits], np.int64)
-        self.number: I64 = np.zeros(_PARENTS, np.int64)
-        self.within: Bools = np.zeros(_PARENTS, np.bool_)
+        self.parents = Memos({"number": "i8", "within": "?"}, _PARENTS)
         """Parents by number (the latest with the same place wins): number + 1, never committed beyond its quantity."""
         self.out = crossing_room(0)
         self._n = 0
@@ -87,8 +87,10 @@ class Crossing:
 
     def tables(self, more: int) -> "CrossingTables":
         """For the compiled loop; until the next minute."""
+        rate, shift = self._decay
+        parents = self.parents.columns
         return CrossingTables(
-            self.excursion.row, self.value, self.last, *self._decay, self._limits, self.number, self.within,
+            self.excursion.row, self.value, self.last, rate, shift, self._limits, parents["number"], parents["within"],
             self.burn_normal.seconds, self.matched_normal.seconds, int(self.config.explained_share * _SCALE),
         )  # fmt: skip
 

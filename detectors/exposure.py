@@ -107,7 +107,7 @@ class Exposure:
         """For the compiled loop, with room for ``more`` pairs and accounts."""
         pairs, accounts = self.pairs.reserve(more), self.accounts.reserve(more)
         return ExposureTables(
-            self.excursion.row, self._key, self.orders.rows, pairs, Pairs(**self.pairs.cols), accounts,
+            self.excursion.row, self._key, self.orders.rows, self.orders.used, pairs, Pairs(**self.pairs.cols), accounts,
             _Accounts(**self.accounts.cols), self.lead, self.server, self.standing, self._limits,
         )  # fmt: skip
 
@@ -155,12 +155,13 @@ class Exposure:
 
 
 class ExposureTables(NamedTuple):
-    """State: excursion; room for a key (1, 4); orders; pairs and accounts as ids and columns; who leads; sums of the
-    server; what stands; and the limits."""
+    """State: excursion; room for a key (1, 4); orders, and how many of their places are used; pairs and accounts as ids
+    and columns; who leads; sums of the server; what stands; and the limits."""
 
     row: I64
     key: U64
     orders: I64
+    orders_used: I64
     pair_ids: Slots
     pairs: Pairs
     account_ids: Slots
@@ -234,6 +235,7 @@ def _event(
         pairs.position[pair] += sign * qty
     if asks or known:
         mine = (order + children.orders.meta[DROPPED]) & (size - 1)
+        tables.orders_used[0] = max(tables.orders_used[0], mine + 1, place + 1)
         change = change_of(kind, qty, number, mine, known, asks, sign, pair, orders, pair_ids, pairs)
         change = max(change, -orders[place, LEAVES])
         orders[place, LEAVES] += change

@@ -14,6 +14,7 @@ from detectors.flow import Columns, Where, places, read, settled_at
 from detectors.intern import DROPPED
 from detectors.keyed import ONE, SHOWN, KeyedCusums, Shown, Walks, close, findings, hit, lead_value, mix, show
 from detectors.kinds import ASKS, CANCEL, REJECTED, REPLACE
+from detectors.memos import Memos
 from schemas.events import Kind, Phase, word_of
 from schemas.jit import compiled
 from schemas.records import Family
@@ -109,9 +110,8 @@ class Malformed:
             c.walks_max,
         )
         self.excursion = Excursion(SHOWN, round(c.quiet_s * S_NS))
-        self.memos: dict[str, Any] = {
-            name: np.zeros(_MEMOS, np.uint64 if name == "symbol" else np.int64) for name in _Memos._fields
-        }
+        columns = {name: "u8" if name == "symbol" else "i8" for name in _Memos._fields}
+        self.memos = Memos(columns, _MEMOS)
         self.share = 0.0
         self.minutes = 0
         self.answers: I64 = np.zeros(2, np.int64)
@@ -147,7 +147,7 @@ class Malformed:
             accepted, rejected, cancelled, refused, round(c.settle_s * S_NS),
         )  # fmt: skip
         return MalformedTables(
-            self.cusums.walks, self.excursion.row, _Memos(**self.memos), bounds, self.answers, self.began
+            self.cusums.walks, self.excursion.row, _Memos(**self.memos.columns), bounds, self.answers, self.began
         )
 
     def step(self, context: Context) -> list[Finding]:

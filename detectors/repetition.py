@@ -13,6 +13,7 @@ from detectors.flow import Columns, Where, places, read
 from detectors.intern import DROPPED, Slots
 from detectors.keyed import SHOWN, KeyedCusums, Shown, Walks, close, findings, hit, lead_value, mix, show
 from detectors.kinds import CANCEL, FILL, ORDER
+from detectors.memos import Memos
 from schemas.events import FLAG_POSS_DUP, word_of
 from schemas.jit import compiled
 from schemas.records import Family
@@ -95,10 +96,8 @@ class Repetition:
             c.walks_max,
         )
         self.excursion = Excursion(SHOWN, round(c.quiet_s * S_NS))
-        self.memos: dict[str, Any] = {
-            name: np.zeros(_MEMOS, np.int64 if name.endswith("_at") or name == "number" else np.uint64)
-            for name in _Memos._fields
-        }
+        columns = {name: "i8" if name.endswith("_at") or name == "number" else "u8" for name in _Memos._fields}
+        self.memos = Memos(columns, _MEMOS)
         self._spans = round(c.reentry_ms * MS_NS), round(c.turn_ms * MS_NS)
         self.out = self.cusums.shown(0)
         self._n = 0
@@ -113,7 +112,7 @@ class Repetition:
 
     def tables(self, more: int) -> "RepetitionTables":
         """For the compiled loop."""
-        return RepetitionTables(self.cusums.walks, self.excursion.row, _Memos(**self.memos), *self._spans)
+        return RepetitionTables(self.cusums.walks, self.excursion.row, _Memos(**self.memos.columns), *self._spans)
 
     def step(self, context: Context) -> list[Finding]:
         """Score a flow."""

@@ -38,16 +38,20 @@ class Working:
 
     def __init__(self, size: int) -> None:
         self.rows: I64 = np.zeros((size, 6), np.int64)
+        self.used: I64 = np.zeros(1, np.int64)
+        """Places up to here have been written. The rest of the ring is never looked at: it takes no memory."""
 
     def state(self) -> dict[str, Any]:
         """Plain values, for a snapshot: the places in use."""
-        at = where(self.rows[:, NUMBER] | self.rows[:, GROWN])
-        return {"at": at, "rows": self.rows[at]}
+        rows = self.rows[: int(self.used[0])]
+        at = where(rows[:, NUMBER] | rows[:, GROWN])
+        return {"at": at, "rows": rows[at], "used": self.used}
 
     def load(self, state: dict[str, Any]) -> None:
         """The reverse of ``state``."""
-        self.rows[:] = 0
+        self.rows[: int(self.used[0])] = 0
         self.rows[state["at"]] = state["rows"]
+        self.used[:] = state["used"]
 
 
 @compiled
