@@ -8,7 +8,7 @@ from detectors.arrays import I64, U64, where
 from detectors.config import Stage1Config
 from detectors.onepass import CHUNK, Room, room_of
 from detectors.server import Placed, ServerEngine
-from detectors.snapshot import dump, from_bytes, load, to_bytes
+from detectors.snapshot import from_bytes, load, to_bytes
 from schemas.events import Batch, as_words, word_of
 from schemas.jit import compiled
 from schemas.records import Breach, FeatureRow
@@ -78,7 +78,7 @@ class Stage1:
                 "partition": self.partition,
                 "next_offset": self.next_offset,
                 "refused": self.refused,
-                "servers": {name: dump(engine, views=True) for name, engine in self.servers.items()},
+                "servers": {name: engine.kept() for name, engine in self.servers.items()},
             }
         )
 

@@ -21,6 +21,7 @@ from detectors.intern import IdTable
 from detectors.novelty import Novelty
 from detectors.onepass import OnePass, Room
 from detectors.positions import Positions, SymbolFlow
+from detectors.snapshot import dump, raw
 from detectors.totals import COLUMNS, Totals
 from schemas.events import Batch, as_words
 from schemas.records import Breach, FeatureRow, Money
@@ -66,9 +67,13 @@ class ServerEngine:
         self._room = room
         self._taken: I64 = np.empty(3, np.int64)
         self._foreign = -1 in self.one.places
+        self._moved = True
+        self._kept: Any = None
+        """Its state in bytes, as long as nothing happens on the server."""
 
     def step(self, batch: Batch, places: I64) -> list[Placed]:
         """Verdicts of this server's events, at most ``CHUNK``. places: (n,) their positions in the partition's batch."""
+        self._moved, self._kept = True, None
         words = as_words(batch.events)
         room, sequence, clock, n = self._room, self.sequence, self.clock, len(words)
         code = ODD
@@ -87,6 +92,15 @@ class ServerEngine:
                 return out
         once = room.once[:n].copy() if code == REPEATS else None
         return self._oddly(batch, words, places, once)
+
+    def kept(self) -> Any:
+        """The state for a snapshot, to be written out before the next step; made once while the server is idle."""
+        if self._moved:
+            self._moved = False
+            return dump(self, views=True)
+        if self._kept is None:
+            self._kept = raw(dump(self, views=True))
+        return self._kept
 
     def _oddly(self, batch: Batch, words: U64, places: I64, once: Bools | None) -> list[Placed]:
         """As ``step``, for events among which something is odd, or a minute ends. once: (n,) False at fills whose ExecID

@@ -90,6 +90,11 @@ def to_bytes(state: dict[str, Any]) -> bytes:
     return msgspec.msgpack.encode({"v": VERSION, **state})
 
 
+def raw(data: Any) -> msgspec.Raw:
+    """A part of a state, encoded: stands in the whole as if it were the data."""
+    return msgspec.Raw(msgspec.msgpack.encode(data))
+
+
 def from_bytes(data: bytes) -> dict[str, Any]:
     """The reverse; SnapshotError when it is not ours or of another version."""
     try:
@@ -102,4 +107,4 @@ def from_bytes(data: bytes) -> dict[str, Any]:
     return state
 
 
-__all__ = ["SnapshotError", "dump", "from_bytes", "load", "to_bytes"]
+__all__ = ["SnapshotError", "dump", "from_bytes", "load", "raw", "to_bytes"]

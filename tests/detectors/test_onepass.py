@@ -71,3 +71,16 @@ def test_a_detector_left_out_of_the_catalogue_says_nothing(monkeypatch: pytest.M
     found = verdicts(log, 64)
     assert not [v for v in found if isinstance(v, Breach) and v.detector == "rate"]
     assert all("rate" not in v.scores for v in found if isinstance(v, FeatureRow))
+
+
+def test_a_snapshot_of_an_idle_server_is_the_same_bytes_until_it_moves() -> None:
+    log, _ = log_of("rate")
+    engine = Stage1(CONFIG, log.topic, log.partition)
+    engine.step(log[:600])
+    first = engine.snapshot()
+    assert engine.snapshot() == engine.snapshot() == first
+    twin = Stage1.restore(CONFIG, engine.snapshot())
+    engine.step(log[600:])
+    assert engine.snapshot() != first
+    twin.step(log[600:])
+    assert twin.snapshot() == engine.snapshot()
