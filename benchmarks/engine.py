@@ -3,7 +3,8 @@
     python -m benchmarks.engine [--json] [--save] [--events N] [--seed N] [--rounds N]
 
 Order flow of the power-peg scenario (healthy fleet, then a stale router), engine only, no Kafka, no decoding. Each
-detector's cost is what the fastest run is faster without it, in the same process, in turn (A B A B ...). The rate is the median.
+detector's cost is what the fastest run is faster without it, in the same process, in turn (A B A B ...). The rate is
+the median.
 """
 
 import argparse
