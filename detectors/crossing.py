@@ -73,7 +73,6 @@ class Crossing:
         matched = c.headroom * self.matched_normal.mean if self.matched_normal.warm else 0.0
         self.burn_per_s = max(c.burn_usd_per_s_prior * USD6, burn)
         self.matched_per_s = max(c.matched_usd_per_s_prior * USD6, matched)
-        self._decay = decay([self.burn_per_s, self.matched_per_s])
 
     @property
     def bound_halt(self) -> float:
@@ -87,7 +86,7 @@ class Crossing:
 
     def tables(self, more: int) -> "CrossingTables":
         """For the compiled loop; until the next minute."""
-        rate, shift = self._decay
+        rate, shift = decay([self.burn_per_s, self.matched_per_s])
         parents = self.parents.columns
         return CrossingTables(
             self.excursion.row, self.value, self.last, rate, shift, self._limits, parents["number"], parents["within"],

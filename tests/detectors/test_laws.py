@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from detectors import checks
 from detectors.catalog import CATALOG
-from detectors.config import ExposureConfig, Stage1Config
+from detectors.config import CrossingConfig, ExposureConfig, Stage1Config
 from schemas.events import Batch, Kind, Side, batch_of, empty_events
 from schemas.units import MIN_NS, S_NS
 from tests.detectors.faults import FAULTS, send
@@ -190,3 +190,21 @@ def test_the_laws_can_fail() -> None:
         checks.check_fault(MAKERS["orphans"], CONFIG, log, begin, 10)
     with pytest.raises(checks.LawBroken, match="at most 5"):
         checks.check_fault(MAKERS["fanout"], CONFIG, log, begin, 5)
+
+
+def test_what_crossing_learned_survives_a_snapshot_in_mid_minute() -> None:
+    """From its fourth minute on the learned allowances hold, and no longer the priors, which are next to nothing here."""
+    config = Stage1Config(
+        crossing=CrossingConfig(
+            burn_usd_per_s_prior=1e-6, matched_usd_per_s_prior=1e-6, burn_usd_limit=2_000.0, matched_usd_limit=1e9
+        )
+    )
+    writer = Writer("R1", seed=21)
+    healthy(writer, 900, gap_ms=350.0, rejected=0.0)
+    log = batch_of(writer.events())
+    minutes = log.events["ts"] // np.uint64(MIN_NS)
+    cut = int(np.searchsorted(minutes, minutes[0] + 3)) + 40
+    values = checks.hear(MAKERS["crossing"], config, log).values
+    assert values[cut] > 90, "there is something to fall"
+    assert values[-1] == 0, "and it falls, by what was learned"
+    checks.check_snapshots(MAKERS["crossing"], config, log, [cut])
