@@ -37,7 +37,7 @@ class StreamClock:
         times = np.empty(len(words), np.int64)
         if self.suspect == 0 and self.late_run == 0:
             bounds = self.lateness_ns_max, self.future_ns_max
-            if _calm(words, self.now, self.shift, bounds, times):
+            if calm(words, self.now, self.shift, bounds, times):
                 self.now = int(times[-1])
                 return times, []
         odd: list[Oddity] = []
@@ -92,11 +92,9 @@ class Sequence:
     def fresh(self, words: U64) -> tuple[Bools | None, list[Oddity]]:
         """(n,) bool, False at repeats, of n >= 1 events (as words), or None when every event is the expected next one
         (the usual case); and what was odd (gaps, missing, repeats, restarts)."""
-        follows, newest = _follows(words, self.highest)
-        if follows:
-            self.highest = int(words[-1, _SEQ])
-            self.newest_ts = max(self.newest_ts, newest)
-            self.run_length = 0
+        in_order, newest = follows(words, self.highest)
+        if in_order:
+            self.follow(int(words[-1, _SEQ]), max(self.newest_ts, newest))
             return None, []
         odd: list[Oddity] = []
         pairs = enumerate(words[:, [_SEQ, _TS]].tolist())
@@ -133,7 +131,7 @@ class Sequence:
 
 
 @compiled
-def _calm(words: U64, now: Int, shift: int, bounds: tuple[int, int], times: I64) -> bool:
+def calm(words: U64, now: Int, shift: int, bounds: tuple[int, int], times: I64) -> bool:
     """Stream times, as long as no stamp is late or far ahead."""
     lateness, future = bounds
     for i in range(len(words)):
@@ -146,7 +144,7 @@ def _calm(words: U64, now: Int, shift: int, bounds: tuple[int, int], times: I64)
 
 
 @compiled
-def _follows(words: U64, highest: Int) -> tuple[bool, Int]:
+def follows(words: U64, highest: Int) -> tuple[bool, Int]:
     """Is each event the next one after the highest (any first one after -1), and the newest stamp."""
     newest = np.int64(0)
     if highest < 0:

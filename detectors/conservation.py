@@ -7,7 +7,7 @@ import numpy as np
 from detectors.arrays import I64
 from detectors.children import ChildFlow
 from detectors.config import ConservationConfig
-from detectors.detector import Context
+from detectors.detector import Context, Passed
 from detectors.excursion import Excursion, Finding, room_for
 from detectors.excursion import walk as excursion_walk
 from detectors.flow import Columns, Where, places, read
@@ -21,7 +21,7 @@ _PX6: Final = np.int64(PRICE9_PER_USD6)
 _COUNT, _ORDERS, _USD6, _LAST = range(4)
 
 
-class Conservation:
+class Conservation(Passed):
     """Counts emissions that put more into the market than the parent order asked for.
 
     For parent P with quantity Q, let C be its commitment (shares filled plus shares working over all its children,
@@ -62,9 +62,6 @@ class Conservation:
     def bound_halt(self) -> float:
         """Hard: needs none."""
         return 0.0
-
-    def begin(self, t: int) -> None:
-        """Nothing depends on the minute."""
 
     def tables(self, more: int) -> "ConservationTables":
         """For the compiled loop."""

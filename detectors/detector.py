@@ -55,3 +55,10 @@ class Detector(Protocol):
 
     def minute(self, learn: bool) -> None:
         """A minute of stream time is over; learn it unless there was a breach."""
+
+
+class Passed:
+    """What detectors of the one pass (``detectors/onepass.py``) have in common."""
+
+    def begin(self, t: int) -> None:
+        """A minute begins at stream time t (ns), before ``tables``. Here nothing depends on it."""

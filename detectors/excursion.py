@@ -70,12 +70,11 @@ class Excursion:
     def __init__(self, limit: int, quiet_ns: int) -> None:
         self.row: I64 = np.zeros(_SIZE, np.int64)
         self.row[_LIMIT], self.row[_QUIET], self.row[_MARK] = limit, quiet_ns, _NONE
-        self._limit = limit
 
     @property
     def limit(self) -> int:
         """From which value on the breach opens."""
-        return self._limit
+        return int(self.row[_LIMIT])
 
     @property
     def open(self) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 from detectors.arrays import I64, U64
 from detectors.children import ROOT, ChildFlow, ChildTables
 from detectors.config import ExposureConfig
-from detectors.detector import Context
+from detectors.detector import Context, Passed
 from detectors.excursion import Excursion, Finding, room_for
 from detectors.excursion import walk as excursion_walk
 from detectors.flow import Columns, Where, places, read
@@ -47,7 +47,7 @@ _VALUE, _WHICH, _AMOUNT, _LIMIT, _OF = range(5)
 shares), account row."""
 
 
-class Exposure:
+class Exposure(Passed):
     """What could be owed if everything that works were filled, against what may be.
 
     For account a and symbol s with position p, working buys b and sells w (shares; a cancel frees them when the venue
@@ -99,9 +99,6 @@ class Exposure:
     def bound_halt(self) -> float:
         """Hard: needs none."""
         return 0.0
-
-    def begin(self, t: int) -> None:
-        """Nothing depends on the minute."""
 
     def tables(self, more: int) -> "ExposureTables":
         """For the compiled loop, with room for ``more`` pairs and accounts."""

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, NamedTuple
 from detectors.arrays import I64
 from detectors.children import ChildFlow
 from detectors.config import FanOutConfig
-from detectors.detector import Context
+from detectors.detector import Context, Passed
 from detectors.excursion import Excursion, Finding
 from detectors.flow import Where, places
 from detectors.intern import DROPPED, Slots
@@ -15,7 +15,7 @@ from schemas.records import Family
 from schemas.units import S_NS
 
 
-class FanOut:
+class FanOut(Passed):
     """A CUSUM for each parent over its emissions (new children, and replaces for more), in limits; the highest counts.
 
         W = max(0, W - children_per_s dt / children_limit) + 1 / children_limit;    opens at 1
@@ -47,9 +47,6 @@ class FanOut:
     def bound_halt(self) -> float:
         """In limits."""
         return self.config.bound_halt
-
-    def begin(self, t: int) -> None:
-        """Nothing depends on the minute."""
 
     def tables(self, more: int) -> "FanOutTables":
         """For the compiled loop."""

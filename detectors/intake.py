@@ -6,16 +6,17 @@ from typing import Final
 import numpy as np
 
 from detectors.arrays import I64, U64, Bools
+from detectors.clock import calm, follows
 from detectors.flow import Columns, split
 from detectors.intern import Slots, enter
 from detectors.kinds import FILL
 from schemas.events import word_of
-from schemas.jit import Int, compiled
+from schemas.jit import compiled
 
 CALM, ODD, REPEATS = 0, 1, 2
 """What ``intake`` says: all taken in; something is odd and nothing was taken; executions were repeated (``once`` says
 which) and only the executions were taken."""
-_TS, _SEQ, _KIND, _EXEC = word_of("ts"), word_of("seq"), word_of("kind"), word_of("exec_id")
+_KIND, _EXEC = word_of("kind"), word_of("exec_id")
 _BYTE: Final = np.uint64(0xFF)
 
 
@@ -41,27 +42,16 @@ def intake(
     """Take in n events (words) if nothing is odd with them. state: highest sequence number, newest stamp, stream time,
     shift of the clock (``detectors/clock.py``); bounds: lateness, future, end of the minute (ns). Writes stream times,
     columns, and into taken (3,) the new highest number, newest stamp and stream time."""
-    highest: Int
-    newest: Int
-    now: Int
     highest, newest, now, shift = state
     lateness, future, end = bounds
     n = len(words)
     if highest < 0 or now == 0:
         return ODD
-    for i in range(n):
-        highest += 1
-        stamp = np.int64(words[i, _TS])
-        ts = stamp + shift
-        if np.int64(words[i, _SEQ]) != highest or ts > now + future or ts < now - lateness:
-            return ODD
-        now = max(now, ts)
-        newest = max(newest, stamp)
-        t[i] = now
-    if now >= end:
+    in_order, newest_here = follows(words, highest)
+    if not in_order or not calm(words, now, shift, (lateness, future), t) or t[n - 1] >= end:
         return ODD
     if first_executions(n, words, execs, once):
         return REPEATS
     split(n, words, columns)
-    taken[0], taken[1], taken[2] = highest, newest, now
+    taken[0], taken[1], taken[2] = highest + n, max(newest, newest_here), t[n - 1]
     return CALM

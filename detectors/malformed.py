@@ -8,7 +8,7 @@ import numpy as np
 from detectors.arrays import I64, U64
 from detectors.children import ROOT, ChildFlow, ChildTables
 from detectors.config import MalformedConfig
-from detectors.detector import Context
+from detectors.detector import Context, Passed
 from detectors.excursion import Excursion, Finding
 from detectors.flow import Columns, Where, places, read, settled_at
 from detectors.intern import DROPPED
@@ -61,7 +61,7 @@ class _Bounds(NamedTuple):
     settle_ns: int
 
 
-class Malformed:
+class Malformed(Passed):
     """Five CUSUMs over what is wrong with orders and requests, in limits; the score is the highest.
 
     Shares, on the clock of answers (Bernoulli CUSUM; Reynolds and Stoumbos 1999, J. Qual. Technol. 31):
@@ -134,9 +134,6 @@ class Malformed:
     def bound_halt(self) -> float:
         """In limits."""
         return self.config.bound_halt
-
-    def begin(self, t: int) -> None:
-        """Nothing depends on the minute."""
 
     def tables(self, more: int) -> "MalformedTables":
         """For the compiled loop; until the next minute."""

@@ -7,7 +7,7 @@ import numpy as np
 from detectors.arrays import I64
 from detectors.children import ChildFlow
 from detectors.config import OrphansConfig
-from detectors.detector import Context
+from detectors.detector import Context, Passed
 from detectors.excursion import Excursion, Finding
 from detectors.flow import Columns, Where, places, read, settled_at
 from detectors.intern import CAPACITY, DROPPED, Slots
@@ -18,7 +18,7 @@ from schemas.records import Family
 from schemas.units import S_NS
 
 
-class Orphans:
+class Orphans(Passed):
     """A CUSUM over emissions of which the parent was never accepted on this server, in limits.
 
         W = max(0, W - orders_per_s dt / orders_limit) + 1 / orders_limit;    opens at 1
@@ -55,9 +55,6 @@ class Orphans:
     def bound_halt(self) -> float:
         """Never alone."""
         return 0.0
-
-    def begin(self, t: int) -> None:
-        """Nothing depends on the minute."""
 
     def tables(self, more: int) -> "OrphansTables":
         """For the compiled loop."""

@@ -7,7 +7,7 @@ import numpy as np
 from detectors.arrays import I64, U64
 from detectors.children import ChildFlow
 from detectors.config import RepetitionConfig
-from detectors.detector import Context
+from detectors.detector import Context, Passed
 from detectors.excursion import Excursion, Finding
 from detectors.flow import Columns, Where, places, read
 from detectors.intern import DROPPED, Slots
@@ -50,7 +50,7 @@ class _Memos(NamedTuple):
     priced_in: U64
 
 
-class Repetition:
+class Repetition(Passed):
     """Six CUSUMs over new orders, each by a key, in limits; the score is the highest.
 
         W = max(0, W - allowed_per_s dt / limit) + 1 / limit  per hit;    opens at 1
@@ -106,9 +106,6 @@ class Repetition:
     def bound_halt(self) -> float:
         """In limits."""
         return self.config.bound_halt
-
-    def begin(self, t: int) -> None:
-        """Nothing depends on the minute."""
 
     def tables(self, more: int) -> "RepetitionTables":
         """For the compiled loop."""
