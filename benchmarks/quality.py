@@ -1,6 +1,6 @@
 """What is caught, how soon, at what cost; and what is halted that ought not to be.
 
-    python -m benchmarks.quality [--json] [--save] [--seeds N] [--scenarios NAME ...] [--minutes M] [--router-days N]
+    python -m benchmarks.quality [--json] [--save] [--seeds N] [--scenarios NAME ...] [--minutes M]
         [--benign-seeds N] [--without FAMILY ...] [--only FAMILY ...] [--ablation] [--no-parents] [--processes N]
         [--rows FILE] [--plots DIR]
 
@@ -9,13 +9,10 @@ shipped defaults, 10 to 30 s after a cold start. An incident runs until 3 s afte
 What it would have cost comes from a second run of the same seed that nobody stops (``Scenario.loss_unhalted``).
 
 scope_ok: nothing but what is in trouble was halted, and the whole firm where that is needed. ok: besides, the target of
-the issue is met (``benchmarks.lab.targets``). Benign: any halt is a false one; with none, its rate a router-day (one
-router, 6.5 h) is below ``bound_95`` (rule of three). --ablation: each family alone, seed by seed: time to its halt, or
-to its warning; ``lost-fills`` besides. --no-parents: the flow carries no parents and no parent ids. --rows: each row is
-kept in FILE as it comes, and a later run with the same options, or more seeds, runs only what does not stand there.
-"""
+the X"""
 
 import argparse
+import json
 import os
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -27,10 +24,10 @@ from typing import Any, Final, get_args
 from msgspec.structs import replace
 
 from benchmarks.lab.ablation import LOST_FILLS, alone
-from benchmarks.lab.result import Benchmark, BenchmarkError, say
+from benchmarks.lab.result import RESULTS, Benchmark, BenchmarkError, say
 from benchmarks.lab.rows import Rows
 from benchmarks.lab.targets import GIVE_UP_S, LAST, MINUTES, problems
-from benchmarks.lab.trial import Outcome, Trial
+from benchmarks.lab.trial import SLICES_A_STEP, Outcome, Trial
 from halts.config import Config, DeskConfig, Rule
 from producers import scenarios
 from replay.score import SESSION_S, poisson_interval
@@ -41,8 +38,6 @@ from schemas.units import S_NS
 FAMILIES: Final[tuple[str, ...]] = get_args(Family)
 NICE: Final = 5
 """Of the processes that simulate."""
-CALM_MINUTES: Final = 30.0
-"""Length of each run of ``--router-days``: a cold start in every one."""
 
 
 def desk_with(without: list[str], only: list[str]) -> DeskConfig:
@@ -77,9 +72,12 @@ def incident(name: str, seed: int, desk: DeskConfig, no_parents: bool) -> dict[s
     return {**row, "problems": problems(row)}
 
 
-def benign(name: str, seed: int, minutes: float, desk: DeskConfig, no_parents: bool) -> dict[str, Any]:
+def benign(
+    name: str, seed: int, minutes: float, desk: DeskConfig, no_parents: bool, slices: int = SLICES_A_STEP
+) -> dict[str, Any]:
     """One benign day, or part of it."""
-    out = Trial(scenarios.build(name, seed, minutes=minutes), Config().stage1, desk, no_parents=no_parents).run()
+    scenario = scenarios.build(name, seed, minutes=minutes)
+    out = Trial(scenario, Config().stage1, desk, no_parents=no_parents, slices=slices).run()
     return {
         "scenario": name, "seed": seed, "false_halts": len(out.halts), "warnings": len(out.warnings),
         "router_days": _router_days(out), "events": out.events,
@@ -109,10 +107,8 @@ def jobs(given: argparse.Namespace) -> dict[str, list[Job]]:
     if given.ablation:
         return {"ablation": [partial(alone, *case, {f: desk_with([], [f]) for f in FAMILIES}) for case in ills]}
     desk = desk_with(given.without, given.only)
-    parts = round(given.router_days * SESSION_S / (8 * CALM_MINUTES * 60))
     some = seeds if given.benign_seeds is None else seeds[: given.benign_seeds]
     days = [(n, seed, given.minutes) for seed in some for n in names if n in scenarios.BENIGN]
-    days += [("calm", 1_000 + i, CALM_MINUTES) for i in range(parts)]
     return {
         "incidents": [partial(incident, *case, desk, given.no_parents) for case in ills],
         "benign": [partial(benign, *day, desk, given.no_parents) for day in days],
@@ -159,7 +155,16 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         draw(given.scenarios or list(scenarios.INCIDENTS), given.first_seed, Path(given.plots))
     # paths are of this machine
     found["settings"] = {"rows": bool(given.rows), "plots": bool(given.plots)}
-    return found if given.ablation else {**found, **totals(found["incidents"], found["benign"])}
+    return found if given.ablation else {**found, **totals(found["incidents"], found["benign"]), "calm": campaign()}
+
+
+def campaign() -> dict[str, Any] | None:
+    """What ``benchmarks.calm`` has kept, without its runs."""
+    kept = RESULTS / "calm.json"
+    if not kept.exists():
+        return None
+    found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+    return {name: value for name, value in found.items() if name != "runs"}
 
 
 def _short(row: Mapping[str, Any]) -> str:
@@ -202,7 +207,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scenarios", nargs="*", metavar="NAME", help="none: all")
     parser.add_argument("--benign-seeds", type=int, help="default: as --seeds")
     parser.add_argument("--minutes", type=float, default=4.0, help="length of each benign run")
-    parser.add_argument("--router-days", type=float, default=0.0, help="of calm, besides, in runs of 30 minutes")
     parser.add_argument("--without", nargs="*", default=[], choices=FAMILIES, metavar="FAMILY")
     parser.add_argument("--only", nargs="*", default=[], choices=FAMILIES, metavar="FAMILY")
     parser.add_argument("--ablation", action="store_true")

@@ -12,6 +12,8 @@ def lines(found: Mapping[str, Any]) -> list[str]:
         out += incident_lines(found["incidents"])
     if found["benign"]:
         out += ["", *benign_lines(found["benign"]), "", benign_summary(found)]
+    if found.get("calm"):
+        out += ["", "Kept of benchmarks.calm: " + benign_summary(found["calm"])]
     out += [f"not ok: {line}" for line in found["not_ok"]]
     return out
 

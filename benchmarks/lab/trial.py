@@ -122,7 +122,7 @@ class Trial:
     ) -> None:  # fmt: skip
         self.scenario = scenario
         self._simulation = scenario.simulate()
-        self._gate = ScriptedGate()
+        self._gate = ScriptedGate(always_open=True)  # until something is halted: nobody need ask
         self._engines = [Stage1(stage1, ORDERFLOW.name, i) for i in range(PARTITIONS)]
         self._desk = Desk(desk)
         self._ticker = Ticker()
@@ -241,6 +241,7 @@ class Trial:
         elif record.state == "HALTING":
             if record.scope not in self._gate.closed:
                 self._halts.append(seen)
+                self._gate.always_open = False
                 self._gate.close(record.scope, record.action)
             self._acks.append(("blocked", record))
 

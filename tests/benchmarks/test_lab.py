@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import plots, quality
+from benchmarks import calm, plots, quality
 from benchmarks.__main__ import plan
 from benchmarks.lab import flow
 from benchmarks.lab.background import Again
@@ -121,6 +121,20 @@ def test_a_run_that_goes_on_runs_only_what_is_missing(tmp_path: Path) -> None:
     assert len(Rows(path, options).found) == 3
     with pytest.raises(BenchmarkError, match="give another file"):
         Rows(path, {"minutes": 2.0})
+
+
+def test_a_campaign_goes_on_with_fresh_seeds_until_it_is_long_enough() -> None:
+    day = {"seed": 1_004, "router_days": 6.5, "false_halts": 0, "warnings": 1, "events": 10, "cpu_s": 65.0}
+    rows = [{**day, "commit": "a", "what": []}, {**day, "commit": "b", "what": ["WARNED"], "seed": 1_002}]
+    assert calm.missing(rows, 13.0, 330.0, "c") == []
+    assert calm.missing(rows, 13.1, 330.0, "c") == [(1_005, 330.0, "c")]
+    assert [seed for seed, *_ in calm.missing([], 20.0, 330.0, "c")] == [1_000, 1_001, 1_002]
+    found = calm.totals(rows)
+    assert (found["router_days"], found["warnings"], found["cpu_s_per_router_day"]) == (13.0, 2, 10.0)
+    assert found["false_halts_per_router_day_95"][1] == pytest.approx(3 / 13, rel=0.3)
+    text = "\n".join(calm.table(found))
+    assert "| b | 1 | 6.5 | 10 | 0 | 1 |" in text
+    assert "13.0 router-days of calm, 0 false halts" in text
 
 
 def test_the_page_is_what_the_results_say() -> None:
