@@ -33,7 +33,7 @@ from producers import scenarios
 from replay.score import SESSION_S, poisson_interval
 from schemas.records import Family
 from schemas.scopes import FIRM
-from schemas.units import S_NS
+from schemas.units import MIN_NS, S_NS
 
 FAMILIES: Final[tuple[str, ...]] = get_args(Family)
 NICE: Final = 5
@@ -81,7 +81,10 @@ def benign(
     return {
         "scenario": name, "seed": seed, "false_halts": len(out.halts), "warnings": len(out.warnings),
         "router_days": _router_days(out), "events": out.events,
-        "what": [f"{h.state} {h.scope}: {', '.join(h.detectors)}" for h in (*out.halts, *out.warnings)],
+        "what": [
+            f"{(h.ts - out.start_ns) / MIN_NS:.1f} min {h.state} {h.scope}: {', '.join(h.detectors)}"
+            for h in (*out.halts, *out.warnings)
+        ],
     }  # fmt: skip
 
 

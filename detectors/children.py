@@ -16,7 +16,7 @@ import numpy as np
 
 from detectors.arrays import I64, U64, Bools
 from detectors.flow import Columns, Flow, Where, places, read
-from detectors.intern import DROPPED, IdTable, Slots, enter, lookup
+from detectors.intern import DROPPED, IdTable, Slots, ahead, enter, lookup
 from detectors.kinds import ASKS, BY_ORIG, CANCEL, FILL, GONE, ORDER, PARENT, PARENT_DONE, REJECTED, REPLACE
 from schemas.events import word_of
 from schemas.jit import Int, compiled
@@ -97,6 +97,8 @@ def walk(n: int, at: Where, flow: Columns, tables: ChildTables, out: ChildFlow) 
     words = at.words
     orders, order_states, parents, parent_states = tables.orders, tables.order, tables.parents, tables.parent
     for i in range(n):
+        ahead(orders, words, i, _names_order(words, i, flow.kind[i]))
+    for i in range(n):
         kind, qty = flow.kind[i], flow.qty[i]
         order, new = _order(words, i, kind, orders)
         parent = _parent(words, i, kind, order, new, orders, order_states, parents)
@@ -131,9 +133,15 @@ def _row(number: Int, slots: Slots) -> Int:
 
 
 @compiled
+def _names_order(words: U64, i: int, kind: Int) -> int:
+    """Where an event names its order."""
+    return _ORIG if BY_ORIG[kind] and words[i, _ORIG] != 0 else _CL
+
+
+@compiled
 def _order(words: U64, i: int, kind: Int, orders: Slots) -> tuple[Int, bool]:
     """The order an event is about: OrigClOrdID for cancels, ClOrdID for the rest."""
-    at = _ORIG if BY_ORIG[kind] and words[i, _ORIG] != 0 else _CL
+    at = _names_order(words, i, kind)
     if words[i, at] == 0:
         return -1, False
     if ASKS[kind]:

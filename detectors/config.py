@@ -1,6 +1,10 @@
 """Parameters of stage 1, with units in the names. Every one has a default that config/default.toml repeats."""
 
-from msgspec import Struct, field
+from typing import Annotated
+
+from msgspec import Meta, Struct, field
+
+from schemas.units import DAY_MIN
 
 
 class ConservationConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -223,6 +227,10 @@ class Stage1Config(Struct, frozen=True, forbid_unknown_fields=True):
     """An event older than the newest by more is scored on arrival and counted as late."""
     future_ms_max: int = 5_000
     """A stamp further ahead of stream time than this is clamped until the next one confirms it."""
+    day_begins_min: Annotated[int, Meta(ge=0, lt=DAY_MIN)] = 0
+    """Minute of the UTC day at which a trading day begins, when nothing is traded. As that of stage 2."""
+    positions_carry: bool = False
+    """Positions go on into the next trading day. Where fills are booked away overnight (clients, clearing) they do not."""
     conservation: ConservationConfig = ConservationConfig()
     rate: RateConfig = RateConfig()
     crossing: CrossingConfig = CrossingConfig()

@@ -1,7 +1,7 @@
 """What every stage-1 detector is: the protocol that the server engine and the laws (detectors/checks.py) rely on."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from detectors.arrays import I64
 from detectors.children import ChildFlow, Children
@@ -55,6 +55,14 @@ class Detector(Protocol):
 
     def minute(self, learn: bool) -> None:
         """A minute of stream time is over; learn it unless there was a breach."""
+
+
+@runtime_checkable
+class Holds(Protocol):
+    """A detector that keeps positions: they are counted anew each trading day (``Stage1Config.positions_carry``)."""
+
+    def begin_day(self) -> None:
+        """Nothing is held any more; what works goes on to work."""
 
 
 class Passed:

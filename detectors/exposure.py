@@ -64,7 +64,8 @@ class Exposure(Passed):
     accounts like any other: Knight's had a limit of USD 2 million that nothing was linked to.
 
     Unit of the score: limits. Hard: halts alone. No baseline and no warm-up: positions count from the beginning of the
-    log (what was held before is not known; publish it as fills, or set the limits accordingly). False-alarm cost: none
+    log or of the trading day, unless they carry (what was held before is not known; publish it as fills, or set the limits
+    accordingly). False-alarm cost: none
     beyond the limits' own; amounts are exact but for marks, which are as old as the last order, fill or end of an
     order in their account and symbol. Limits of symbols are the place to scale to the instrument (Merrill: 5,000,000
     shares in a stock that trades 79,000 a day is no limit). Bounded: ``pairs_max``, ``accounts_max``; a pair forgotten
@@ -107,6 +108,11 @@ class Exposure(Passed):
             self.excursion.row, self._key, self.orders.rows, self.orders.used, pairs, Pairs(**self.pairs.cols), accounts,
             _Accounts(**self.accounts.cols), self.lead, self.server, self.standing, self._limits,
         )  # fmt: skip
+
+    def begin_day(self) -> None:
+        """Nothing is held any more; working orders count on, and so does no pair that was forgotten."""
+        tables = self.tables(0)
+        _begin_day(tables, np.zeros((5, 1), np.int64))
 
     def step(self, context: Context) -> list[Finding]:
         """Score a flow."""
@@ -198,6 +204,24 @@ def walk(
         value = shown[_VALUE, i]
         out.beyond[i] = value if value >= ONE else 0
     out.used[0] = excursion_walk(n, at, out.beyond, totals, tables.row, out.found)
+
+
+@compiled
+def _begin_day(tables: ExposureTables, out: I64) -> None:
+    """All positions are zero: sums anew, from the orders that work. out: (5, 1) zeros."""
+    pair_ids, pairs, account_ids, accounts = tables.pair_ids, tables.pairs, tables.account_ids, tables.accounts
+    tables.lead[0] = -1
+    tables.server[:] = 0
+    for account in range(account_ids.meta[USED]):
+        accounts.gross[account] = accounts.long[account] = accounts.short[account] = accounts.ratio[account] = 0
+    for pair in range(pair_ids.meta[USED]):
+        pairs.position[pair] = pairs.gross[pair] = pairs.long[pair] = pairs.short[pair] = 0
+    for pair in range(pair_ids.meta[USED]):
+        _value(pair, pairs, account_ids, accounts, tables.server)
+        _rank(pair, pairs, account_ids, accounts, tables.lead, tables.limits)
+    _standing(0, tables.lead, tables.server, account_ids, accounts, tables.limits, out)
+    for k in range(5):
+        tables.standing[k] = out[k, 0]
 
 
 @compiled

@@ -8,7 +8,7 @@ import numpy as np
 from detectors.arrays import I64, U64, Bools
 from detectors.clock import calm, follows
 from detectors.flow import Columns, split
-from detectors.intern import Slots, enter
+from detectors.intern import Slots, ahead, enter
 from detectors.kinds import FILL
 from schemas.events import word_of
 from schemas.jit import compiled
@@ -23,6 +23,9 @@ _BYTE: Final = np.uint64(0xFF)
 @compiled
 def first_executions(n: int, words: U64, execs: Slots, once: Bools) -> int:
     """once: (n,) False at fills whose ExecID was seen before; returns how many."""
+    for i in range(n):
+        if words[i, _KIND] & _BYTE == FILL:
+            ahead(execs, words, i, _EXEC)
     repeats = 0
     for i in range(n):
         once[i] = True

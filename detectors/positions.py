@@ -64,6 +64,10 @@ class Positions:
         self.frame_ns = frame_ns
         self._name: U64 = np.zeros((1, 2), np.uint64)
 
+    def begin_day(self) -> None:
+        """Nothing is held any more; marks stay."""
+        self.symbols.cols["position"][:] = 0
+
     def step(self, flow: Flow) -> SymbolFlow:
         """Work off a flow."""
         out = symbol_room(len(flow))

@@ -11,7 +11,7 @@ from detectors.catalog import CATALOG
 from detectors.children import ChildFlow, Children
 from detectors.clock import Oddity, Sequence, StreamClock
 from detectors.config import Stage1Config
-from detectors.detector import Context, Detector
+from detectors.detector import Context, Detector, Holds
 from detectors.excursion import Excursion, Finding
 from detectors.features import FRAME_NS, NAMES
 from detectors.flow import Flow, Where, split
@@ -26,7 +26,7 @@ from detectors.totals import COLUMNS, Totals
 from schemas.events import Batch, as_words
 from schemas.records import Breach, FeatureRow, Money
 from schemas.scopes import scope
-from schemas.units import MIN_NS, MS_NS
+from schemas.units import DAY_MIN, MIN_NS, MS_NS
 
 Placed = tuple[int, int, Breach | FeatureRow]
 """Position of the deciding event in the batch, rank among that event's verdicts, verdict."""
@@ -64,6 +64,7 @@ class ServerEngine:
         self.opened = 0
         """Breaches open."""
         self._odd: list[Oddity] = []
+        self._day_begins, self._carry = config.day_begins_min, config.positions_carry
         self._room = room
         self._taken: I64 = np.empty(3, np.int64)
         self._foreign = -1 in self.one.places
@@ -165,9 +166,22 @@ class ServerEngine:
         if self.minute >= 0:
             for detector in self.detectors:
                 detector.minute(self.minute_clean)
+            if not self._carry and self._day(minute) != self._day(self.minute):
+                self._begin_day()
         self.one.renew()
         self.minute = minute
         self.minute_clean = not self._open()
+
+    def _day(self, minute: int) -> int:
+        return (minute - self._day_begins) // DAY_MIN
+
+    def _begin_day(self) -> None:
+        """Positions are counted anew: over weeks those that were booked away would add up to any limit."""
+        self.positions.begin_day()
+        self.totals.begin_day()
+        for detector in self.detectors:
+            if isinstance(detector, Holds):
+                detector.begin_day()
 
     def _open(self) -> int:
         return sum(d.excursion.open for d in self.detectors) + self.novel.open

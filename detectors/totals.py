@@ -43,6 +43,10 @@ class Totals:
     def __init__(self) -> None:
         self.sum: I64 = np.zeros(len(COLUMNS), np.int64)
 
+    def begin_day(self) -> None:
+        """Nothing is held any more. Profit goes on: what was lost before is no part of what an excursion loses."""
+        self.sum[GROSS] = 0
+
     def step(self, flow: Flow, symbols: SymbolFlow) -> I64:
         """(n + 1, k) totals before the first event and after each; row i is 'before event i', row i + 1 'after'."""
         out = np.empty((len(flow) + 1, len(COLUMNS)), np.int64)

@@ -63,6 +63,7 @@ def default_rules() -> dict[str, Rule]:
         "repetition": Rule(group="repetition", flow=True),
         "malformed": Rule(group="malformed", flow=True),
         "exposure": Rule(group="position"),
+        "exposure_near": Rule(group="position", statistical="warn"),
         "limits": Rule(group="position"),
         "drift": Rule(group="software"),
         "silence": Rule(group="health", hard="warn", statistical="warn"),
@@ -226,6 +227,10 @@ def parse(text: str, source: str) -> Config:
         found, least = config.gate.fail_closed_after_ms, config.desk.ack_timeout_ms
         expected = f"more than desk.ack_timeout_ms ({least})"
         raise ConfigError(source, "gate.fail_closed_after_ms", repr(found), expected, "raise it, or lower the other")
+    ours, fleets = config.stage1.day_begins_min, config.desk.fleet.exposure.day_begins_min
+    if ours != fleets:
+        expected = f"that of stage1.day_begins_min ({ours})"
+        raise ConfigError(source, "desk.fleet.exposure.day_begins_min", repr(fleets), expected, "give both or neither")
     if (wrong := problem(config.kafka.security)) is not None:
         raise ConfigError(source, f"kafka.security.{wrong.key}", wrong.found, wrong.expected, wrong.remedy)
     _check_operators(config.desk, source)

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
 Int = Any
@@ -38,3 +41,21 @@ def compiled(function: F) -> F:
     Without numba's runtime: it would count references to every array at every call of one kernel by another, each an
     atomic operation, which took a fifth of stage 1. So a kernel makes no arrays; its caller hands it room to work in."""
     return cast(F, numba.njit(cache=True, error_model="numpy", _nrt=False)(function))
+
+
+def prefetch(array: Any, index: Any) -> None:
+    """Inside a kernel: ask memory for the place of an array that is going to be read (``llvm.prefetch``)."""
+
+
+def _prefetch(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+    place = builder.bitcast(builder.gep(array.data, [arguments[1]]), byte)
+    builder.call(ask, [place, *(ir.Constant(number, code) for code in (0, 3, 1))])
+    return context.get_dummy_value()
+
+
+if not numba.config.DISABLE_JIT:
+    prefetch = intrinsic(lambda typing, array, index: (types.void(array, types.intp), _prefetch))

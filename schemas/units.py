@@ -12,6 +12,7 @@ US_NS: Final = 1_000
 MS_NS: Final = 1_000_000
 S_NS: Final = 1_000_000_000
 MIN_NS: Final = 60 * S_NS
+DAY_MIN: Final = 24 * 60
 
 QTY_MAX: Final = 1_000_000_000
 """Largest quantity an event may carry (shares or contracts); beyond it the event is a dead letter."""

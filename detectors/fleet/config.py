@@ -4,6 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from schemas.units import DAY_MIN
+
 Above = Annotated[float, Meta(gt=0)]
 AtLeast = Annotated[float, Meta(ge=0)]
 
@@ -100,9 +102,11 @@ class FirmExposureConfig(Struct, frozen=True, forbid_unknown_fields=True):
     gross_usd_limit: AtLeast = 2_000_000_000.0
     """Sum of absolute positions of all servers. 0: no limit, which is itself a breach (warns)."""
     net_usd_limit: AtLeast = 1_000_000_000.0
-    """Absolute sum of the signed notional filled since the log began."""
-    loss_usd_limit: AtLeast = 20_000_000.0
-    """Loss of all servers, marked to the NBBO."""
+    """Absolute sum of the signed notional filled in the trading day."""
+    loss_usd_limit: AtLeast = 100_000_000.0
+    """Loss of all servers in the trading day, marked to the NBBO: half the spread of each aggressive fill is part of it."""
+    day_begins_min: Annotated[int, Meta(ge=0, lt=DAY_MIN)] = 0
+    """Minute of the UTC day at which a trading day begins. As that of stage 1."""
     warn_share: Annotated[float, Meta(gt=0, le=1)] = 0.75
     """Share of a limit that warns."""
 

@@ -3,7 +3,9 @@
 import pytest
 
 from detectors.fleet.config import FirmExposureConfig, FleetConfig
+from detectors.fleet.exposure import FirmExposure
 from schemas.records import Money
+from schemas.units import S_NS
 from tests.detectors.fleet.fleet_world import NAMES, Values, World, ordinary
 
 LIMITS = FirmExposureConfig(gross_usd_limit=8e6, net_usd_limit=4e6, loss_usd_limit=1e6)
@@ -53,3 +55,27 @@ def test_an_ordinary_fleet_is_far_from_it() -> None:
     world = world_with(gross_usd=500_000.0)
     world.run(30, ordinary())
     assert not world.out
+
+
+def test_loss_and_net_are_those_of_the_trading_day() -> None:
+    """Half the spread, day after day, adds up to any limit; a new day begins at zero, and a restored desk knows it."""
+    world = world_with(loss_usd=60_000.0)
+    world.run(1, lambda frame, name: {"orders": 1.0, "net_usd": 20_000.0})
+    assert not world.out  # 0.48 of 1 million, 1.6 of 4
+    world.shift += 24 * 3600 * S_NS
+    world.money = dict.fromkeys(NAMES, Money(loss_usd=60_100.0))
+    world.run(1, ordinary())
+    world.restored()
+    world.money = dict.fromkeys(NAMES, Money(loss_usd=140_000.0))
+    world.run(1, ordinary())
+    assert not world.out  # 0.64 of today's, though 1.12 of both days'
+    world.money = dict.fromkeys(NAMES, Money(loss_usd=160_000.0))
+    world.run(1, ordinary())
+    assert [b.detector for b in world.out] == ["exposure_near"]
+
+
+def test_a_desk_of_before_there_were_days_left_none() -> None:
+    firm = FirmExposure(FleetConfig(exposure=LIMITS))
+    beyond, near, _, _ = firm.state()
+    firm.load([beyond, near])
+    assert (firm.day, firm.before) == (-1, {})
