@@ -25,8 +25,9 @@ $(INSTALLED): pyproject.toml
 	@touch $(INSTALLED)
 
 $(STAMP): $(INSTALLED)
-	@echo "compiling the detectors' loops (up to a minute, once) ..."
+	@echo "compiling the detectors' and the simulator's loops (up to a minute, once) ..."
 	@$(BIN)/python -m detectors.warm
+	@$(BIN)/python -m producers.warm
 	@touch $(STAMP)
 
 check: $(INSTALLED) ## Lint, types, layers

@@ -54,13 +54,16 @@ class CancelDesk:
         """Nothing more of these orders (numbers) is emitted."""
         if not len(orders):
             return
-        top = int(orders.max())
-        if top >= len(self._dead):
-            grown = np.zeros(max(top + 1, 2 * len(self._dead)), np.bool_)
+        self.dead()[orders] = True
+        self.any_dead = True
+
+    def dead(self) -> NDArray[np.bool_]:
+        """By number of order, of all that have been sent: is it buried? To be written into."""
+        if self._world.orders > len(self._dead):
+            grown = np.zeros(2 * self._world.orders, np.bool_)
             grown[: len(self._dead)] = self._dead
             self._dead = grown
-        self._dead[orders] = True
-        self.any_dead = True
+        return self._dead
 
     def dead_mask(self, recs: NDArray[Any]) -> NDArray[np.bool_]:
         """(n,) records of dead orders."""

@@ -1,9 +1,12 @@
 """Order, parent and execution ids as columns of bytes: ``O03K7QX-000000001234``, built without a Python loop."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from producers.codes import U32
+from schemas.jit import Int, compiled
 
 DIGITS: Final = 12
 TAG_LEN: Final = 4
@@ -19,6 +22,14 @@ def run_tag(number: int) -> bytes:
     return bytes(_ALPHABET[(number >> shift) & 31] for shift in (15, 10, 5, 0))
 
 
+class Words(NamedTuple):
+    """What ids are put together from, as 32-bit words. heads: (letters, 100, 2) by letter (in the order of LETTERS) and
+    server; quads: (10_000,) four digits."""
+
+    heads: U32
+    quads: U32
+
+
 class IdFormat:
     """Formats ids of one run. ``tag``: exactly four ASCII characters."""
 
@@ -28,9 +39,10 @@ class IdFormat:
                 f"run tag {tag!r} has {len(tag)} characters, expected {TAG_LEN}; use producers.ids.run_tag"
             )
         quads = np.char.zfill(np.arange(10_000).astype("S4"), 4)
-        self._quads = np.ascontiguousarray(quads).view("u4")
+        self._quads = np.ascontiguousarray(quads).view("<u4")
         heads = {letter: [b"%c%02d%s-" % (letter[0], i, tag) for i in range(100)] for letter in LETTERS}
         self._heads = {letter: np.array(rows, "S8").view("u1").reshape(100, 8) for letter, rows in heads.items()}
+        self.words = Words(np.stack([self._heads[letter].view("<u4") for letter in LETTERS]), self._quads)
 
     def __call__(self, letter: bytes, server: NDArray[Any], number: NDArray[np.int64]) -> NDArray[np.bytes_]:
         """(n,) S24 ids; a negative number gives an empty id. server: (n,) index below 100; number: (n,) below 1e12."""
@@ -47,3 +59,19 @@ class IdFormat:
         if n and number.min() < 0:
             out[number < 0] = 0
         return out.view("S24").reshape(n)
+
+
+@compiled
+def write_id(row: U32, at: int, words: Words, letter: int, server: int, number: Int) -> None:
+    """One id, into the 32-bit words of ``row`` from ``at`` on; as ``IdFormat`` makes it. letter: index of LETTERS."""
+    if number < 0:
+        for k in range(6):
+            row[at + k] = 0
+        return
+    thousands = number // 10_000
+    millions = thousands // 10_000
+    row[at], row[at + 1] = words.heads[letter, server, 0], words.heads[letter, server, 1]
+    row[at + 2] = words.quads[min(millions, 9_999)]
+    row[at + 3] = words.quads[thousands - millions * 10_000]
+    row[at + 4] = words.quads[number - thousands * 10_000]
+    row[at + 5] = 0

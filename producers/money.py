@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from producers.codes import BAD, BUY, CANCELED, EXPIRED, F64, FILL, I64, REJECTED, Rows
 from producers.tables import Flag
 from producers.world import World
-from schemas.events import Side
+from schemas.events import Kind, Side
+from schemas.jit import compiled
 
 
 class Book:
@@ -23,20 +25,19 @@ class Book:
         self._bad_cash_usd = 0.0
         self.bad_executions = 0
 
-    def fill(self, fills: NDArray[Any]) -> None:
-        """Take executions (REC of kind fill)."""
-        n = self._world.n_symbols
-        sym = fills["sym"]
+    def settle(self, recs: NDArray[Any]) -> None:
+        """Take what happens (REC): executions; parents' filled and working shares."""
+        parents = self._world.parents
+        if _settle(recs, parents.filled, parents.committed, self._position, self.signed, self.gross):
+            self._take_bad(recs[(recs["kind"] == Kind.fill) & ((recs["flags"] & Flag.BAD) != 0)])
+
+    def _take_bad(self, fills: NDArray[Any]) -> None:
+        """The incident's executions, in numpy: its dot product fixes the order in which cents are summed."""
         qty = fills["qty"].astype(np.float64)
         signed = np.where(fills["side"] == Side.B, qty, -qty)
-        self.signed += np.bincount(sym, signed, n)
-        self.gross += np.bincount(sym, qty, n)
-        np.add.at(self._position, (fills["server"], fills["acct"], sym), signed.astype(np.int64))
-        bad = (fills["flags"] & Flag.BAD) != 0
-        if bad.any():
-            self.bad_executions += int(bad.sum())
-            self.bad_position += np.bincount(sym[bad], signed[bad], n)
-            self._bad_cash_usd -= float(np.dot(signed[bad], fills["px"][bad] / 1e9))
+        self.bad_executions += len(fills)
+        self.bad_position += np.bincount(fills["sym"], signed, self._world.n_symbols)
+        self._bad_cash_usd -= float(np.dot(signed, fills["px"] / 1e9))
 
     def next_block(self) -> None:
         """Forget the block's executions (the market has taken them)."""
@@ -53,3 +54,25 @@ class Book:
     def loss_usd(self, mid_usd: NDArray[np.float64]) -> float:
         """Loss of the incident's positions marked to ``mid_usd`` (n_symbols,); positive is lost."""
         return 0.0 - (self._bad_cash_usd + float(np.dot(self.bad_position, mid_usd)))
+
+
+@compiled
+def _settle(recs: Rows, filled: I64, committed: I64, position: I64, signed: F64, gross: F64) -> int:
+    """Book executions and what ends; returns how many executions are the incident's. filled, committed: by parent;
+    position: by server, account and symbol; signed, gross: by symbol (whole numbers, so that order does not matter)."""
+    bad = 0
+    for i in range(len(recs)):
+        rec = recs[i]
+        kind, parent, qty = rec["kind"], rec["parent"], rec["qty"]
+        if kind == FILL:
+            sym = rec["sym"]
+            bought = qty if rec["side"] == BUY else -qty
+            if parent >= 0:
+                filled[parent] += qty
+            position[rec["server"], rec["acct"], sym] += bought
+            signed[sym] += bought
+            gross[sym] += qty
+            bad += rec["flags"] & BAD
+        elif parent >= 0 and kind in (CANCELED, REJECTED, EXPIRED):
+            committed[parent] -= qty
+    return bad

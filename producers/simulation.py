@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from producers.arrivals import Arrivals
 from producers.cancels import CancelDesk
-from producers.emit import Emitter, off_market
+from producers.emit import Emitter, happens, quotes
 from producers.gating import Gateway, OpenGate
 from producers.ids import IdFormat
 from producers.labels import FirstBad, Ranges
 from producers.market import BLOCK_NS, TICK9
 from producers.money import Book
 from producers.router import Slicer
-from producers.tables import Flag, join
+from producers.tables import Flag, as_words, join
 from producers.venue import Venues
 from producers.world import World
 from schemas.events import Kind
@@ -28,7 +28,6 @@ from schemas.records import Declared, NodeState
 from schemas.units import MS_NS, S_NS
 
 WORKING_EVERY_NS: Final = 500 * MS_NS
-_RELEASES: Final = np.isin(np.arange(256), [Kind.canceled, Kind.rejected, Kind.expired])
 
 
 class Behaviour(Protocol):
@@ -115,7 +114,7 @@ class Simulation:
         if world.children:
             children = join(world.children)
             world.children.clear()
-            self._venues.respond(children[np.argsort(children["ts"], kind="stable")])
+            self._venues.respond(children)
         rest = world.calendar.take(end)
         for at in range(start, end, slice_ns):
             self.now_ns = at + slice_ns
@@ -142,10 +141,9 @@ class Simulation:
         held = recs[:0]
         if not gate.always_open and len(recs):
             recs, held = self._ask(gate, recs)
-        recs = self._living(self._convert(self._living(recs)))
-        self._settle(recs)
-        events = self.emitter.events(recs, at)
-        bad = (recs["flags"] & Flag.BAD) != 0
+        recs = self._happening(recs)
+        self.book.settle(recs)
+        events, bad = self.emitter.events(recs, at)
         if bad.any():
             self._note_bad(recs, events, bad)
         self.world.keep(events)
@@ -206,40 +204,15 @@ class Simulation:
         keep = ~self.cancels.dead_mask(recs)
         return recs if keep.all() else recs[keep]
 
-    def _convert(self, recs: NDArray[Any]) -> NDArray[Any]:
-        """Resting orders whose market went away expire instead of being filled; what was to come of them is dropped."""
-        away = off_market(self.world, recs)
-        if not away.any():
+    def _happening(self, recs: NDArray[Any]) -> NDArray[Any]:
+        """Those that happen, moved to the front of their own memory; resting orders whose market is away expire."""
+        if not len(recs):
             return recs
-        index = np.flatnonzero(away)
-        orders, first = np.unique(recs["order"][index], return_index=True)
-        first = index[first]
-        recs = recs.copy()
-        recs["kind"][first] = Kind.expired
-        recs["qty"][first] = recs["leaves"][first]
-        recs["px"][first] = 0
-        recs["exec"][first] = -1
-        place = np.minimum(np.searchsorted(orders, recs["order"]), len(orders) - 1)
-        later = (orders[place] == recs["order"]) & (np.arange(len(recs)) > first[place])
-        # what the slice holds of these orders before their end stays
-        sooner = (orders[place] == recs["order"]) & (np.arange(len(recs)) < first[place])
-        self.cancels.bury(orders)
-        recs["order"][first] = -1
-        recs["order"][sooner] = -1
-        left: NDArray[Any] = recs[~later]
-        return left
-
-    def _settle(self, recs: NDArray[Any]) -> None:
-        """Parents' and positions' bookkeeping for what is emitted."""
-        parents, kind = self.world.parents, recs["kind"]
-        owned = recs["parent"] >= 0
-        fills = kind == Kind.fill
-        mine = fills & owned
-        np.add.at(parents.filled, recs["parent"][mine], recs["qty"][mine])
-        freed = _RELEASES[kind] & owned
-        np.subtract.at(parents.committed, recs["parent"][freed], recs["qty"][freed])
-        if fills.any():
-            self.book.fill(recs[fills])
+        world = self.world
+        kept, died = happens(recs, as_words(recs), self.cancels.dead(), quotes(world.market), world.halted)
+        if died:
+            self.cancels.any_dead = True
+        return recs[:kept]
 
     def _note_bad(self, recs: NDArray[Any], events: NDArray[Any], bad: NDArray[np.bool_]) -> None:
         kind = recs["kind"][bad]

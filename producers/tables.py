@@ -7,6 +7,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from producers import codes
+from producers.codes import I64
+from schemas.jit import compiled
+
 REC: Final = np.dtype(
     [
         ("ts", "i8"), ("order", "i8"), ("cl", "i8"), ("orig", "i8"), ("exec", "i8"), ("qty", "i8"), ("px", "i8"),
@@ -17,6 +21,7 @@ REC: Final = np.dtype(
 """One event to come. order: number of the order at its birth (-1: none); cl, orig: numbers of cl_ord_id and
 orig_cl_ord_id; exec: number of exec_id, -1 none; px: 1e-9; leaves: shares open before the event; sent: ns, when the
 order goes out; parent: row in Parents (-1: none)."""
+REC_WORDS: Final = REC.itemsize // 8
 
 CHILD: Final = np.dtype(
     [
@@ -30,13 +35,13 @@ CHILD: Final = np.dtype(
 class Flag:
     """Bits of ``flags`` in REC and CHILD (plain ints: numpy keeps the columns' type)."""
 
-    BAD: Final = 1
+    BAD: Final = codes.BAD
     """Ground truth: part of the incident."""
-    PASSIVE: Final = 2
+    PASSIVE: Final = codes.PASSIVE
     """A fill of a resting order: happens only if the market is there at that time."""
-    DUP: Final = 4
+    DUP: Final = codes.DUP
     """Carries poss_dup."""
-    FREE: Final = 8
+    FREE: Final = codes.FREE
     """Not asked at the gate (a resend from outside the router's own gate)."""
 
 
@@ -125,39 +130,114 @@ def join(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return np.concatenate([np.ascontiguousarray(p).view(raw) for p in parts]).view(dtype)
 
 
+def as_words(rows: NDArray[Any]) -> I64:
+    """(n, k) the rows of a structured array (REC: 11 words) as 64-bit words, for copying them; a view."""
+    return rows.view("<i8").reshape(-1, rows.dtype.itemsize // 8)
+
+
+@compiled
+def copy_row(to: I64, k: int, of: I64, i: int) -> None:
+    """Row ``i`` of one table of words (``as_words``) becomes row ``k`` of another."""
+    for word in range(REC_WORDS):
+        to[k, word] = of[i, word]
+
+
+@compiled
+def _sort_out(
+    recs: I64, n: int, until_ns: int, near_end: int, due: I64, when: I64, near: I64, far: I64, counts: I64
+) -> None:
+    """What of ``n`` records is due before ``until_ns``, what falls before ``near_end``, and what comes later. counts:
+    rows that due, near and far hold; counted on. when: (n,) times of what is due."""
+    for i in range(n):
+        ts = recs[i, 0]
+        if ts < until_ns:
+            when[counts[0]] = ts
+            copy_row(due, counts[0], recs, i)
+            counts[0] += 1
+        elif ts < near_end:
+            copy_row(near, counts[1], recs, i)
+            counts[1] += 1
+        else:
+            copy_row(far, counts[2], recs, i)
+            counts[2] += 1
+
+
+class _Pile:
+    """Records one after the other in memory that grows; ``recs`` and ``words`` are two views of it."""
+
+    def __init__(self, capacity: int = 4_096) -> None:
+        self.n = 0
+        self.recs = np.zeros(capacity, REC)
+        self.words = as_words(self.recs)
+
+    def reserve(self, n: int) -> None:
+        """Make room for ``n`` more."""
+        if self.n + n > len(self.recs):
+            grown = np.zeros(2 * (self.n + n), REC)
+            as_words(grown)[: self.n] = self.words[: self.n]
+            self.recs, self.words = grown, as_words(grown)
+
+    def held(self) -> NDArray[Any]:
+        """(n,) REC, a view."""
+        return self.recs[: self.n]
+
+
 class Calendar:
-    """Records waiting for their time; those of the coming second stand apart, so that a block looks at few."""
+    """Records waiting for their time; those of the coming second stand apart, so that a block looks at few.
+
+    Of equal times, what was put since the last taking goes before what was there, and each in the order in which it
+    was put: the bytes of every scenario depend on it."""
 
     def __init__(self, start_ns: int, near_ns: int = 1_000_000_000) -> None:
         self._near_ns = near_ns
         self._near_end = start_ns
-        self._fresh: list[NDArray[Any]] = []
-        self._near = np.zeros(0, REC)
-        self._far: list[NDArray[Any]] = []
+        self._fresh, self._near, self._far = _Pile(), _Pile(), _Pile()
+        self._spare, self._due = _Pile(), _Pile()
+        self._when = np.zeros(0, np.int64)
+
+    def room(self, n: int) -> NDArray[Any]:
+        """(n,) REC to be written into from the start; ``wrote`` says how many became records."""
+        self._fresh.reserve(n)
+        return self._fresh.recs[self._fresh.n : self._fresh.n + n]
+
+    def wrote(self, n: int) -> None:
+        """The first ``n`` rows of ``room`` wait for their time; they are not to be changed afterwards."""
+        self._fresh.n += n
 
     def add(self, recs: NDArray[Any]) -> None:
-        """Put records of any times; not to be changed afterwards."""
-        if len(recs):
-            self._fresh.append(recs)
+        """Put records of any times; copied."""
+        n, fresh = len(recs), self._fresh
+        fresh.reserve(n)
+        fresh.words[fresh.n : fresh.n + n] = as_words(np.ascontiguousarray(recs, REC))
+        fresh.n += n
 
     def take(self, until_ns: int) -> NDArray[Any]:
         """Remove and return what falls before ``until_ns``, in order of time."""
+        fresh, near, far, spare, due = self._fresh, self._near, self._far, self._spare, self._due
         if until_ns > self._near_end:
             self._near_end = until_ns + self._near_ns
-            self._fresh += self._far
-            self._far = []
-        recs = join([*self._fresh, self._near])
-        self._fresh = []
-        ts = recs["ts"]
-        due = ts < until_ns
-        later = np.flatnonzero(~due)
-        soon = ts[later] < self._near_end
-        self._near = recs[later[soon]]
-        if not soon.all():
-            self._far.append(recs[later[~soon]])
-        at = np.flatnonzero(due)
-        return recs[at[np.argsort(ts[at], kind="stable")]]
+            self.add(far.held())
+            far.n = 0
+        most = fresh.n + near.n
+        spare.reserve(most)
+        due.reserve(most)
+        far.reserve(most)
+        if len(self._when) < most:
+            self._when = np.zeros(2 * most, np.int64)
+        counts = np.array([0, 0, far.n])
+        for part in (fresh, near):
+            _sort_out(
+                part.words, part.n, until_ns, self._near_end, due.words, self._when, spare.words, far.words, counts
+            )
+        fresh.n = near.n = 0
+        done, spare.n, far.n = counts.tolist()
+        self._near, self._spare = spare, near
+        order = self._when[:done].argsort(kind="stable")
+        taken: NDArray[Any] = due.words.take(order, axis=0).view(REC).reshape(done)
+        return taken
 
     def pending(self) -> NDArray[Any]:
-        """Everything that waits, in no order."""
-        return join([*self._fresh, self._near, *self._far])
+        """Everything that waits, in no order; a copy."""
+        words = [pile.words[: pile.n] for pile in (self._fresh, self._near, self._far)]
+        found: NDArray[Any] = np.concatenate(words).view(REC).reshape(-1)
+        return found

@@ -17,7 +17,7 @@ from producers.arrivals import Arrivals
 from producers.faults.culprit import strategy
 from producers.tables import join
 from producers.world import World
-from schemas.events import FLAG_POSS_DUP, Phase
+from schemas.events import FLAG_POSS_DUP, Phase, take
 from schemas.units import MS_NS, S_NS
 
 AUCTION_PARENTS: Final = 200
@@ -159,7 +159,8 @@ def drop_copy_resend(day: Day, start_ns: int, end_ns: int) -> None:
     since = start_ns - day.begin
     if since < 0 or since % (30 * S_NS) or not day.world.kept:
         return
-    again = join(day.world.kept)[-DROP_COPY_EVENTS:].copy()
+    kept = join(day.world.kept)
+    again = take(kept, np.arange(max(0, len(kept) - DROP_COPY_EVENTS), len(kept)))
     again["flags"] |= FLAG_POSS_DUP
     day.world.resend.append(again)
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from producers.market import TICK9, Market, Universe, make_universe
 from producers.tables import Calendar, Parents
-from schemas.events import Phase
+from schemas.events import Phase, take
 from schemas.records import Declared, NodeState
 from schemas.units import S_NS
 
@@ -118,15 +118,25 @@ class World:
         picked: NDArray[np.int64] = self.market.ask[sym] * TICK9
         return picked
 
+    def count_orders(self, n: int) -> int:
+        """Number of the first of ``n`` new cl_ord_ids."""
+        self.orders += n
+        return self.orders - n
+
+    def count_execs(self, n: int) -> int:
+        """Number of the first of ``n`` new exec_ids."""
+        self.execs += n
+        return self.execs - n
+
     def take_orders(self, n: int) -> NDArray[np.int64]:
         """Numbers for ``n`` new cl_ord_ids."""
-        self.orders += n
-        return np.arange(self.orders - n, self.orders)
+        first = self.count_orders(n)
+        return np.arange(first, first + n)
 
     def take_execs(self, n: int) -> NDArray[np.int64]:
         """Numbers for ``n`` new exec_ids."""
-        self.execs += n
-        return np.arange(self.execs - n, self.execs)
+        first = self.count_execs(n)
+        return np.arange(first, first + n)
 
     def send(self, children: NDArray[Any]) -> None:
         """Children (CHILD) that routers send in this block."""
@@ -157,7 +167,7 @@ class World:
         """Remember events (EVENT) of the server that ``keep_of`` names."""
         if self.keep_of < 0:
             return
-        mine = events[events["server"] == self.servers[self.keep_of].encode()]
+        mine = take(events, np.flatnonzero(events["server"] == self.servers[self.keep_of].encode()))
         if len(mine):
             self.kept.append(mine)
         while len(self.kept) > 1 and sum(map(len, self.kept[1:])) >= self.keep_max:

@@ -116,7 +116,8 @@ def batch_of(events: NDArray[Any], topic: str = "orderflow", partition: int = 0,
 def take(events: NDArray[Any], at: NDArray[Any]) -> NDArray[Any]:
     """The rows ``at`` (indices), copied: ``events[at]``, but as plain words, which is seven times as fast."""
     padded = np.ascontiguousarray(events, EVENT)  # numpy's own functions drop the padding of a dtype
-    return padded.view("<u8").reshape(len(events), -1).take(at, axis=0).view(EVENT).reshape(len(at))
+    words = padded.view("<u8").reshape(-1, EVENT.itemsize // 8)
+    return words.take(at, axis=0).view(EVENT).reshape(len(at))
 
 
 def concat(batches: Sequence[Batch]) -> Batch:

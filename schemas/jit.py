@@ -23,7 +23,9 @@ def _cache() -> Path:
     """Where machine code is kept: a folder named after the sources of all kernels. numba looks only at the file of the
     function that is called, and would go on running the old code of what that one calls in another file."""
     packages = Path(__file__).parent.parent
-    sources = [path for name in ("schemas", "detectors") for path in sorted((packages / name).rglob("*.py"))]
+    sources = [
+        path for name in ("schemas", "detectors", "producers") for path in sorted((packages / name).rglob("*.py"))
+    ]
     texts = [text for text in map(Path.read_bytes, sources) if b"@compiled" in text]
     digest = hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
     return Path("~/.cache/knightwatch/loops").expanduser() / digest
