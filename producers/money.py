@@ -17,8 +17,8 @@ class Book:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._shape = (world.n_servers, 256, world.n_symbols)
-        self._position = np.zeros(self._shape, np.int64)
+        self.position = np.zeros((world.n_servers, 256, world.n_symbols), np.int64)
+        """Shares by server, account and symbol."""
         self.signed = np.zeros(world.n_symbols)
         self.gross = np.zeros(world.n_symbols)
         self.bad_position = np.zeros(world.n_symbols)
@@ -28,7 +28,7 @@ class Book:
     def settle(self, recs: NDArray[Any]) -> None:
         """Take what happens (REC): executions; parents' filled and working shares."""
         parents = self._world.parents
-        if _settle(recs, parents.filled, parents.committed, self._position, self.signed, self.gross):
+        if _settle(recs, parents.filled, parents.committed, self.position, self.signed, self.gross):
             self._take_bad(recs[(recs["kind"] == Kind.fill) & ((recs["flags"] & Flag.BAD) != 0)])
 
     def _take_bad(self, fills: NDArray[Any]) -> None:
@@ -43,13 +43,6 @@ class Book:
         """Forget the block's executions (the market has taken them)."""
         self.signed[:] = 0
         self.gross[:] = 0
-
-    def reducing(self, orders: NDArray[Any]) -> NDArray[np.bool_]:
-        """(n,) does each order (REC) bring its server's position in account and symbol nearer to zero, not beyond?"""
-        position = self._position[orders["server"], orders["acct"], orders["sym"]]
-        towards = np.where(orders["side"] == Side.B, -position, position)
-        smaller: NDArray[np.bool_] = orders["qty"] <= towards
-        return smaller
 
     def loss_usd(self, mid_usd: NDArray[np.float64]) -> float:
         """Loss of the incident's positions marked to ``mid_usd`` (n_symbols,); positive is lost."""

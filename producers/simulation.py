@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producers.arrivals import Arrivals
+from producers.asking import Asking
 from producers.cancels import CancelDesk
 from producers.emit import Emitter, happens, quotes
 from producers.gating import Gateway, OpenGate
@@ -69,6 +70,7 @@ class Simulation:
         self.emitter = Emitter(world, ids, first_seq)
         self.book = Book(world)
         self.cancels = CancelDesk(world, ids)
+        self._asking = Asking(world)
         self.events = 0
         self.bad_orders = 0
         self.orders_blocked = 0
@@ -158,51 +160,26 @@ class Simulation:
         return Chunk(self.now_ns, events, bad, control), held
 
     def _ask(self, gate: Gateway, recs: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Ask the gate once per distinct (server, symbol, strategy, account, reducing); drop what is refused. Returns
-        what may go on, and what is held: records of an order from its refused replace on."""
-        recs = self._living(recs)
-        kind = recs["kind"]
-        asked = np.flatnonzero(((kind == Kind.order) | (kind == Kind.replace)) & ((recs["flags"] & Flag.FREE) == 0))
-        if not len(asked):
+        """Ask the gate; drop what is refused. Returns what may go on, and what is held: records of an order from its
+        refused replace on."""
+        refused = self._asking.refused(gate, recs, self.cancels.dead(), self.book.position)
+        if not len(refused):
             return recs, recs[:0]
-        rows = recs[asked]
-        reducing = self.book.reducing(rows)
-        key = ((rows["server"].astype(np.int64) * 65_536 + rows["sym"]) * 256 + rows["strat"]) * 512
-        key += rows["acct"].astype(np.int64) * 2 + reducing
-        _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-        world = self.world
-        answers = np.array([
-            gate.may_send(
-                world.servers[r["server"]], world.universe.symbols[r["sym"]].decode(), world.strategies[r["strat"]],
-                world.accounts[r["acct"]], bool(reducing[i]),
-            )
-            for i, r in zip(first, rows[first], strict=True)
-        ])  # fmt: skip
-        refused = ~answers[inverse]
-        if not refused.any():
-            return recs, recs[:0]
-        gone = rows[refused]
+        gone = recs[refused]
         self.orders_blocked += len(gone)
         self.bad_orders_blocked += int(((gone["flags"] & Flag.BAD) != 0).sum())
-        self.blocked_by_server += np.bincount(gone["server"], minlength=world.n_servers)
+        self.blocked_by_server += np.bincount(gone["server"], minlength=self.world.n_servers)
         fresh = gone[gone["kind"] == Kind.order]
         owned = fresh["parent"] >= 0
-        np.subtract.at(world.parents.committed, fresh["parent"][owned], fresh["qty"][owned])
+        np.subtract.at(self.world.parents.committed, fresh["parent"][owned], fresh["qty"][owned])
         self.cancels.bury(fresh["order"])
-        amends = asked[refused][gone["kind"] == Kind.replace]
+        amends = refused[gone["kind"] == Kind.replace]
         if not len(amends):
             return recs, recs[:0]
         after = np.zeros(len(recs), np.bool_)
         for at in amends:
             after |= (recs["order"] == recs["order"][at]) & (np.arange(len(recs)) >= at)
         return recs[~after], recs[after]
-
-    def _living(self, recs: NDArray[Any]) -> NDArray[Any]:
-        """Without the records of orders that were blocked or ended early."""
-        if not self.cancels.any_dead or not len(recs):
-            return recs
-        keep = ~self.cancels.dead_mask(recs)
-        return recs if keep.all() else recs[keep]
 
     def _happening(self, recs: NDArray[Any]) -> NDArray[Any]:
         """Those that happen, moved to the front of their own memory; resting orders whose market is away expire."""

@@ -8,7 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from producers import scenarios
+from producers.asking import Asking
 from producers.emit import Emitter, happens, quotes
+from producers.gating import OpenGate
 from producers.ids import IdFormat
 from producers.market import TICK9
 from producers.money import Book
@@ -208,6 +210,37 @@ def test_what_happens_is_booked() -> None:
     assert book.bad_position.tolist() == shares
     assert book.loss_usd(np.ones(world.n_symbols)) == pytest.approx(-cash - sum(shares))
     assert book.bad_executions == ((recs["kind"] == Kind.fill) & ((recs["flags"] & Flag.BAD) != 0)).sum()
+
+
+def test_the_gate_is_asked_once_of_each_kind_of_order_that_lives() -> None:
+    world, rng = made_world(), np.random.default_rng(6)
+    recs, dead = made_records(world, rng, 1_200), np.zeros(60, np.bool_)
+    recs = np.concatenate([recs, recs])
+    dead[:20] = True
+    position = rng.integers(-900, 900, (8, 256, world.n_symbols))
+    asked: list[tuple[str, str, str, str, bool]] = []
+
+    class Gate(OpenGate):
+        def may_send(self, server: str, symbol: str, strategy: str, account: str, reducing: bool) -> bool:
+            asked.append((server, symbol, strategy, account, reducing))
+            return server == "R1" or reducing
+
+    found = Asking(world).refused(Gate(), recs, dead, position)
+    wanted, refused = [], []
+    for i, r in enumerate(recs):
+        if r["kind"] not in (Kind.order, Kind.replace) or r["flags"] & Flag.FREE or 0 <= r["order"] < 20:
+            continue
+        held = int(position[r["server"], r["acct"], r["sym"]])
+        reducing = bool(r["qty"] <= (-held if r["side"] == Side.B else held))
+        wanted.append((*(int(r[f]) for f in ("server", "sym", "strat", "acct")), reducing))
+        if r["server"] and not reducing:
+            refused.append(i)
+    assert found.tolist() == refused
+    assert len(refused) > 20
+    assert asked == [
+        (world.servers[s], world.universe.symbols[y].decode(), world.strategies[t], world.accounts[a], reducing)
+        for s, y, t, a, reducing in sorted(set(wanted))
+    ]
 
 
 def test_a_day_compiles_nothing_after_warming() -> None:
