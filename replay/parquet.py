@@ -6,7 +6,7 @@ recording has Kafka coordinates besides, and these count. Node and declared reco
 in ``FILE.nodes.ndjson`` (FILE with or without its ending).
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -17,14 +17,17 @@ from numpy.typing import NDArray
 from replay.log import BATCH_ROWS, EventSource, Findings, LogError, Message, NodeRecord
 from replay.ndjson import NdjsonLog
 from replay.partition import partition_of
-from replay.spool import Budget, Spool
+from replay.piece import Cut, Piece, Room, batches, by_partition, by_run, room_of
+from replay.shared_pass import shared_sources
 from schemas import arrow
 from schemas.codec import encode_sbe
-from schemas.events import Batch, take
-from schemas.topics import ORDERFLOW, PARTITIONS_DEFAULT
+from schemas.events import Batch
+from schemas.topics import PARTITIONS_DEFAULT
 
-PIECE_ROWS_MAX: Final = 131_072
+PIECE_ROWS: Final = 32_768
 """Rows read at once before they are split by partition."""
+Divide = Callable[[NDArray[np.int64]], tuple[NDArray[np.int64], list[Cut]]]
+"""How the rows of a piece are put: ``replay.piece.by_partition`` or ``by_run``."""
 COORDINATES: Final = ("partition", "offset", "item", "refused")
 
 
@@ -72,15 +75,22 @@ def rows_of(path: Path, file: Any, rows: int, columns: Sequence[str] | None = No
             done += batch.num_rows
 
 
+def without_refused(batch: Any, findings: Findings) -> Any:
+    """The rows of a record batch that are events; the refused ones are counted in ``findings``."""
+    if "refused" not in batch.schema.names:
+        return batch
+    refused = batch.column("refused")
+    if refused.null_count == batch.num_rows:
+        return batch
+    findings.refused.update(reason for reason in refused.to_pylist() if reason is not None)
+    return batch.filter(refused.is_null())
+
+
 def events_of(path: Path, batch: Any, findings: Findings) -> tuple[Any, NDArray[Any]]:
     """(rows that are events, their (n,) EVENT) of a record batch; refused rows are counted in ``findings``."""
-    names = batch.schema.names
-    if "refused" in names and batch.column("refused").null_count < batch.num_rows:
-        refused = batch.column("refused")
-        findings.refused.update(reason for reason in refused.to_pylist() if reason is not None)
-        batch = batch.filter(refused.is_null())
+    kept = without_refused(batch, findings)
     with readable(path):
-        return batch, arrow.from_arrow(batch)
+        return kept, arrow.from_arrow(kept)
 
 
 class ParquetLog:
@@ -91,8 +101,6 @@ class ParquetLog:
         self.findings = Findings()
         self._partitions = partitions
         self._stop = stop_on_bad_line
-        self._only: NDArray[np.bool_] | None = None
-        """(partitions,) which are read; None: all."""
         self._counts: dict[int, int] = {}
         with readable(path):
             self._file = open_parquet(path)
@@ -105,10 +113,6 @@ class ParquetLog:
             )
         self._columns = [*(name for name in COORDINATES if name in names), *arrow.COLUMNS]
         self._placed = "partition" in names and "offset" in names
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """To another process it goes by name: it is opened anew there."""
-        return ParquetLog, (self.path, self._partitions, self._stop)
 
     def counts(self) -> dict[int, int]:
         """Partition -> its rows."""
@@ -126,15 +130,10 @@ class ParquetLog:
                 counts[int(partition)] = counts.get(int(partition), 0) + int(n)
         return counts
 
-    def sources(self, only: Collection[int] | None = None) -> list[EventSource]:
-        """One source a partition (of those in ``only``); they share one pass over the file, so read each once."""
+    def sources(self) -> list[EventSource]:
+        """One source a partition; they share one pass over the file, so read each once."""
         counts = self.counts()
-        if only is not None:
-            counts = {partition: n for partition, n in counts.items() if partition in only}
-            self._only = np.zeros(max(*self.counts(), 0) + 1, np.bool_)
-            self._only[list(only)] = True
-        shared = _SharedPass(self, counts)
-        return [_SharedSource(shared, partition, n) for partition, n in sorted(counts.items())]
+        return shared_sources(self.split_batches(PIECE_ROWS, self.findings), counts)
 
     def nodes(self) -> list[NodeRecord]:
         """Records of the sidecar file, if there is one."""
@@ -163,51 +162,38 @@ class ParquetLog:
 
     def placed_batches(self, rows: int, findings: Findings) -> Iterator[Batch]:
         """Batches in the order of the file: runs of rows of one partition, cut so that no row overtakes another."""
-        for where, batch in self._read(rows, findings):
-            edges = np.flatnonzero(np.diff(where)) + 1
-            for start, end in zip([0, *edges], [*edges, len(where)], strict=True):
-                part = batch[int(start) : int(end)]
-                yield Batch(ORDERFLOW.name, int(where[start]), part.events, part.offsets, part.items)
+        for piece in self.pieces(rows, findings, divide=by_run):
+            yield from batches(piece)
 
     def split_batches(self, rows: int, findings: Findings) -> Iterator[Batch]:
         """Batches by partition: the order holds within each partition only."""
-        for where, batch in self._read(rows, findings):
-            found = np.flatnonzero(np.bincount(where))
-            if len(found) == 1:
-                yield Batch(ORDERFLOW.name, int(found[0]), batch.events, batch.offsets, batch.items)
-                continue
-            for partition in found:
-                mine = np.flatnonzero(where == partition)
-                events = take(batch.events, mine)
-                yield Batch(ORDERFLOW.name, int(partition), events, batch.offsets[mine], batch.items[mine])
+        for piece in self.pieces(rows, findings):
+            yield from batches(piece)
 
-    def _read(self, rows: int, findings: Findings) -> Iterator[tuple[NDArray[np.int64], Batch]]:
-        """(partition of each row, rows) of consecutive pieces of the file."""
+    def pieces(
+        self, rows: int, findings: Findings, room: Callable[[int], Room] = room_of, divide: Divide = by_partition
+    ) -> Iterator[Piece]:
+        """Consecutive pieces of at most ``rows`` rows, each in the memory that ``room(n)`` gives for it."""
         next_offset: dict[int, int] = {}
+        decoder = arrow.Decoder()
         for raw in rows_of(self.path, self._file, rows, self._columns):
-            if self._only is not None:
-                with readable(self.path):
-                    raw = self._of_ours(raw)
-            kept, events = events_of(self.path, raw, findings)
-            if not len(events):
+            kept = without_refused(raw, findings)
+            if not kept.num_rows:
                 continue
-            where = self._where(kept)
+            with readable(self.path):
+                at, cuts = divide(self._where(kept))
+            into = room(kept.num_rows)
+            with readable(self.path):
+                decoder.into(into.events, at, kept)
             if self._placed:
-                offsets = np.asarray(kept.column("offset").to_numpy(zero_copy_only=False), np.int64)
+                into.offsets[at] = kept.column("offset").to_numpy(zero_copy_only=False)
             else:
-                offsets = _count_up(where, next_offset)
-            items = np.zeros(len(events), np.int32)
+                _count_up(into.offsets, cuts, next_offset)
             if "item" in self._columns:
-                items = np.asarray(kept.column("item").to_numpy(zero_copy_only=False), np.int32)
-            yield where, Batch(ORDERFLOW.name, -1, events, offsets, items)
-
-    def _of_ours(self, batch: Any) -> Any:
-        """The rows of the partitions that are read."""
-        import pyarrow as pa
-
-        assert self._only is not None
-        ours = self._only[self._where(batch)]
-        return batch if ours.all() else batch.filter(pa.array(ours))
+                into.items[at] = kept.column("item").to_numpy(zero_copy_only=False)
+            else:
+                into.items[:] = 0
+            yield Piece(into, cuts)
 
     def _where(self, batch: Any) -> NDArray[np.int64]:
         """Partition of each row."""
@@ -222,61 +208,9 @@ class ParquetLog:
         return picked
 
 
-def _count_up(where: NDArray[np.int64], next_offset: dict[int, int]) -> NDArray[np.int64]:
+def _count_up(offsets: NDArray[np.int64], cuts: list[Cut], next_offset: dict[int, int]) -> None:
     """Offsets that count up within each partition, going on from ``next_offset`` (which is moved on)."""
-    offsets = np.empty(len(where), np.int64)
-    for partition in np.flatnonzero(np.bincount(where)):
-        mine = np.flatnonzero(where == partition)
-        start = next_offset.get(int(partition), 0)
-        offsets[mine] = np.arange(start, start + len(mine))
-        next_offset[int(partition)] = start + len(mine)
-    return offsets
-
-
-class _SharedPass:
-    """One pass over the file for all partitions: what is read before its turn waits in a spool."""
-
-    def __init__(self, log: ParquetLog, counts: dict[int, int]) -> None:
-        self._log = log
-        budget = Budget()
-        self._waiting = {partition: Spool(ORDERFLOW.name, partition, budget) for partition in counts}
-        self._reader: Iterator[Batch] | None = None
-
-    def next_of(self, partition: int, rows: int) -> Iterator[Batch]:
-        """The next batches of one partition, at least one unless the file has ended."""
-        if self._reader is None:
-            piece = min(rows * len(self._waiting), PIECE_ROWS_MAX)
-            self._reader = self._log.split_batches(piece, self._log.findings)
-        found = False
-        for batch in self._waiting[partition].take(rows):
-            found = True
-            yield batch
-        while not found:
-            read = next(self._reader, None)
-            if read is None:
-                return
-            if read.partition == partition:
-                found = True
-                yield read
-            else:
-                self._waiting[read.partition].add(read)
-
-
-class _SharedSource:
-    """The ``EventSource`` of one partition in a shared pass."""
-
-    def __init__(self, shared: _SharedPass, partition: int, rows: int) -> None:
-        self.partition = partition
-        self.rows = rows
-        self._shared = shared
-
-    def batches(self, rows: int = BATCH_ROWS) -> Iterator[Batch]:
-        """As ``EventSource``, once. Stops with the partition's last row, so that a quiet one does not read on."""
-        left = self.rows
-        while left > 0:
-            before = left
-            for batch in self._shared.next_of(self.partition, rows):
-                left -= len(batch)
-                yield batch
-            if left == before:
-                return
+    for partition, start, end in cuts:
+        first = next_offset.get(partition, 0)
+        next_offset[partition] = first + end - start
+        offsets[start:end] = np.arange(first, next_offset[partition])

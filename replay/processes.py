@@ -1,19 +1,21 @@
 """Stage 1 of an offline replay in several processes, each with whole partitions.
 
-A process reads the log itself, steps the engines of its partitions, merges their verdicts by the rule of
-``replay.merge`` and sends them on; merging sorted parts of one total order gives that order, so the desk here takes in
-what it would in one process, byte for byte. Nothing but verdicts goes between processes.
+One thread here reads the log, once, into a ring in shared memory (``replay.ring``). A process steps the engines of its
+partitions on what it finds there, merges their verdicts by the rule of ``replay.merge`` and sends them on; merging sorted
+parts of one total order gives that order, so the desk here takes in what it would in one process, byte for byte.
+
+The desk asks for the verdicts in that order, and until one process has come so far, what the others send waits here, in
+memory or a file (``replay.backlog``): a process that were not listened to would not give its slot of the ring back.
 """
 
 import heapq
 import os
-import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Final
@@ -22,41 +24,32 @@ import msgspec
 
 from detectors.bank import Stage1
 from detectors.config import Stage1Config
-from replay.log import BATCH_ROWS, Findings, LogError, Selection
+from replay.backlog import Backlog
+from replay.log import BATCH_ROWS, EventSource, LogError, Selection
 from replay.merge import Timed, stage1_stream
-from replay.parquet import ParquetLog
+from replay.parquet import PIECE_ROWS, ParquetLog
+from replay.ring import Feed, Outlet, Ring, fed
+from replay.shared_pass import shared_sources
+from schemas.events import Batch
 from schemas.topics import ORDERFLOW
 
 ROWS_MIN: Final = 1_000_000
 """Events below which starting another process (a second or two: interpreter, imports, machine code) gains nothing."""
 CHUNK: Final = 512
 """Verdicts sent at once."""
-AHEAD_CHUNKS_MAX: Final = 64
-"""How far a process may be ahead of the desk: 32 thousand verdicts, some 30 MB."""
 JOIN_S: Final = 5.0
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[Timed]).decode
 
 
-class _Done(msgspec.Struct):
-    """The last word of a process: what reading turned up, or why it failed."""
-
-    refused: dict[str, int] = {}
-    bad_lines: int = 0
-    first: list[tuple[int, str]] = []
-    warnings: list[str] = []
-    failed: str = ""
-
-
 @dataclass(frozen=True)
 class _Job:
-    """What one process is told."""
+    """What one process is told. rows: partition -> its events."""
 
-    log: ParquetLog
-    mine: frozenset[int]
+    rows: dict[int, int]
     config: Stage1Config
     selection: Selection
-    rows: int
+    batch_rows: int
 
 
 def useful(log: object, wanted: int | None = None) -> int:
@@ -94,57 +87,100 @@ def stage1_elsewhere(
 ) -> Iterator[Sequence[Iterator[Timed]]]:
     """Streams of verdicts, one a process, each in order. ``log.findings`` has everything when all are used up.
 
-    LogError where a process fails or dies. No process outlives the context.
+    LogError where the log cannot be read or a process dies. No process outlives the context.
     """
     context = get_context("spawn")
-    readers: list[_Reader] = []
+    counts = log.counts()
+    ring = Ring(context, min(PIECE_ROWS, rows))
+    outlets: list[Outlet] = []
+    inboxes: list[_Inbox] = []
+    reader = _ReaderThread(log, ring, outlets)
     try:
-        for mine in shares(log.counts(), processes):
-            ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(target=_work, args=(theirs, _Job(log, mine, config, selection, rows)))
-            process.daemon = True
-            process.start()
-            theirs.close()
-            readers.append(_Reader(process, ours, on_events, log.findings))
-        yield [reader.stream() for reader in readers]
+        with _ctrl_c_later():
+            for mine in shares(counts, processes):
+                job = _Job({partition: counts[partition] for partition in mine}, config, selection, rows)
+                (verdicts, give), (slots, take) = context.Pipe(duplex=False), context.Pipe()
+                process = context.Process(target=_work, args=(give, take, ring, job), daemon=True)
+                process.start()
+                give.close()
+                take.close()
+                outlets.append(Outlet(slots, mine))
+                inboxes.append(_Inbox(process, verdicts, on_events))
+            reader.start()
+        yield [inbox.stream() for inbox in inboxes]
     finally:
-        for reader in readers:
-            reader.close()
+        for inbox in inboxes:
+            inbox.close()
+        reader.close()
 
 
-class _Reader:
-    """The parent's end: a thread takes what comes, so that a process works on while the desk is busy with others."""
+@contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """Ctrl-C waits until the block ends. Processes and threads that are started in it never see it: what they are to do
+    then, the parent's main thread says."""
+    resource_tracker.ensure_running()  # the first process would start it, and that lets signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    def __init__(
-        self, process: BaseProcess, pipe: Connection, on_events: Callable[[int], None], findings: Findings
-    ) -> None:
+
+class _ReaderThread(threading.Thread):
+    """Reads the log into the ring, until its end or until nobody is left who takes it."""
+
+    def __init__(self, log: ParquetLog, ring: Ring, outlets: list[Outlet]) -> None:
+        super().__init__(name="replay-reader", daemon=True)
+        self._log = log
+        self._ring = ring
+        self._feed = Feed(ring, outlets)
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        log = self._log
+        try:
+            self._feed.run(lambda room: log.pieces(self._ring.rows, log.findings, room))
+        except BaseException as error:
+            self._error = error
+
+    def close(self) -> None:
+        """Wait for the end, which comes when the processes have ended; raise what went wrong."""
+        if self.ident is not None:
+            self.join()
+        if self._error is not None:
+            raise self._error
+
+
+class _Inbox:
+    """The parent's end of one process: a thread takes whatever comes, at once."""
+
+    def __init__(self, process: BaseProcess, pipe: Connection, on_events: Callable[[int], None]) -> None:
         self._process = process
         self._pipe = pipe
         self._on_events = on_events
-        self._findings = findings
-        self._chunks: queue.Queue[bytes] = queue.Queue(AHEAD_CHUNKS_MAX)
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._receive, name="replay-reader", daemon=True)
+        self._backlog = Backlog()
+        self._thread = threading.Thread(target=self._receive, name="replay-inbox", daemon=True)
         self._thread.start()
 
     def _receive(self) -> None:
-        while not self._closed.is_set():
+        chunk = b"V"
+        while chunk:
             try:
                 chunk = self._pipe.recv_bytes()
             except (EOFError, OSError):
                 chunk = b""
-            while not self._closed.is_set():
-                with suppress(queue.Full):
-                    self._chunks.put(chunk, timeout=0.2)
-                    break
-            if not chunk:
+            try:
+                self._backlog.put(chunk)
+            except OSError as error:
+                self._backlog.put(f"Dverdicts that wait for their turn went to a temporary file, and {error}".encode())
                 return
 
     def stream(self) -> Iterator[Timed]:
         """Verdicts as they come. Each chunk is preceded by how many events were stepped for it."""
-        while chunk := self._chunks.get():
+        while chunk := self._backlog.get():
             if chunk[:1] == b"D":
-                self._finish(msgspec.msgpack.decode(chunk[1:], type=_Done))
+                if len(chunk) > 1:
+                    raise LogError(chunk[1:].decode())
                 return
             self._on_events(int.from_bytes(chunk[1:9], "little"))
             yield from _decode(memoryview(chunk)[9:])
@@ -154,60 +190,48 @@ class _Reader:
             "is the memory used up? --processes 1 needs least"
         )
 
-    def _finish(self, done: _Done) -> None:
-        if done.failed:
-            raise LogError(done.failed)
-        self._findings.refused.update(done.refused)
-        for number, reason in done.first:
-            self._findings.bad_line(number, reason)
-        self._findings.bad_lines += done.bad_lines - len(done.first)
-        self._findings.warnings += done.warnings
-
     def close(self) -> None:
         """End the process, whatever it is at."""
-        self._closed.set()
-        if self._process.is_alive():
-            self._process.terminate()
+        self._process.terminate()
         self._process.join(JOIN_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._thread.join()
         self._pipe.close()
-        self._thread.join(JOIN_S)
+        self._backlog.close()
 
 
-def _work(pipe: Connection, job: _Job) -> None:
-    """A process: its part of the log to its end, then what was found in it. Ctrl-C is the parent's to act on."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        findings = _send_all(pipe, job)
-        first = [(line.number, line.reason) for line in findings.bad_lines_first]
-        done = _Done(dict(findings.refused), findings.bad_lines, first, findings.warnings)
-    except LogError as error:
-        done = _Done(failed=str(error))
-    with suppress(BrokenPipeError):  # nobody listens any more
-        pipe.send_bytes(b"D" + _encode(done))
-    pipe.close()
+def _work(give: Connection, take: Connection, ring: Ring, job: _Job) -> None:
+    """A process: its part of the log to its end; the last word is why it failed, if it did. A parent that is gone ends
+    it."""
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        try:
+            _send_all(give, fed(ring, take), job)
+            failed = ""
+        except LogError as error:
+            failed = str(error)
+        give.send_bytes(b"D" + failed.encode())
 
 
-def _send_all(pipe: Connection, job: _Job) -> Findings:
+def _send_all(give: Connection, batches: Iterator[Batch], job: _Job) -> None:
     stepped = 0
 
     def count(events: int) -> None:
         nonlocal stepped
         stepped += events
 
-    def stream(source: object) -> Iterator[Timed]:
-        engine = Stage1(job.config, ORDERFLOW.name, source.partition)  # type: ignore[attr-defined]
-        return stage1_stream(source, engine, job.selection, count, job.rows)  # type: ignore[arg-type]
+    def stream(source: EventSource) -> Iterator[Timed]:
+        engine = Stage1(job.config, ORDERFLOW.name, source.partition)
+        return stage1_stream(source, engine, job.selection, count, job.batch_rows)
 
-    log = job.log
-    sources = log.sources(job.mine)
     chunk: list[Timed] = []
-    for timed in heapq.merge(*map(stream, sources)):
+    for timed in heapq.merge(*map(stream, shared_sources(batches, job.rows))):
         chunk.append(timed)
         if len(chunk) == CHUNK:
-            pipe.send_bytes(b"V" + stepped.to_bytes(8, "little") + _encode(chunk))
+            give.send_bytes(b"V" + stepped.to_bytes(8, "little") + _encode(chunk))
             chunk, stepped = [], 0
-    pipe.send_bytes(b"V" + stepped.to_bytes(8, "little") + _encode(chunk))
-    return log.findings
+    give.send_bytes(b"V" + stepped.to_bytes(8, "little") + _encode(chunk))
 
 
 __all__ = ["shares", "stage1_elsewhere", "useful"]

@@ -8,8 +8,9 @@ pyarrow is imported inside the functions: it is an extra, and whoever does not r
 No file is opened here; readers and writers live in the shells.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -97,9 +98,60 @@ def from_arrow(table: Any) -> NDArray[Any]:
     if missing:
         found = ", ".join(table.schema.names)
         raise ArrowSchemaError(f"no column {', '.join(missing)}; found {found}; expected {', '.join(COLUMNS)}")
+    events = np.empty(table.num_rows, EVENT)
+    Decoder().into(events, np.arange(len(events)), table)
+    return events
+
+
+class Decoder:
+    """Writes tables into memory that is there already. One decoder a file: it keeps what it made of the dictionaries, which
+    from one record batch to the next are mostly the same."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, tuple[Any, Any]] = {}
+        """Column -> (dictionary, what was made of it)."""
+
+    def into(self, events: NDArray[Any], at: NDArray[np.int64], table: Any) -> None:
+        """Write the k-th row of ``table`` (as for ``from_arrow``) whole to row ``at[k]`` of ``events``, (m,) of EVENT."""
+        columns = self._columns(table)
+        if columns is not None:
+            rows.scatter(events, at, columns)
+        elif len(at):
+            width = EVENT.itemsize // 8
+            events.view("<u8").reshape(-1, width)[at] = _column_by_column(table).view("<u8").reshape(-1, width)
+
+    def _columns(self, batch: Any) -> rows.Columns | None:
+        """The columns of a record batch, if every one is as ``schema`` says, without nulls."""
+        if not batch.num_rows or hasattr(batch, "to_batches"):
+            return None
+        found = {name: batch.column(name) for name in COLUMNS}
+        types = _types()
+        if any(column.type != types[name] or column.null_count for name, column in found.items()):
+            return None
+        tables = {name: self._of_words(name, found[name].dictionary, _code_table) for name in CODES}
+        if any(table is None for table in tables.values()):
+            return None
+        numbers = (_number(found[name], name).view(np.uint64) for name in ("seq", "ts", *NUMBERS[1:]))
+        ids = (_text(found[name], EVENT[name].itemsize).view("<u8").reshape(batch.num_rows, -1) for name in IDS)
+        names = (
+            rows.Word(_indices(found[name]), self._of_words(name, found[name].dictionary, _words_of)) for name in NAMES
+        )
+        codes = (rows.Code(_indices(found[name]), table) for name, table in tables.items())
+        poss_dup = found["poss_dup"].to_numpy(zero_copy_only=False).view(np.uint8)
+        return rows.Columns(
+            rows.Numbers(*numbers), rows.Ids(*ids), rows.Names(*names), rows.Codes(*codes), poss_dup
+        )  # fmt: skip
+
+    def _of_words(self, name: str, dictionary: Any, make: Callable[[Any, str], Any]) -> Any:
+        """``make(dictionary, name)``, or what it was last time if the dictionary is the same."""
+        kept = self._made.get(name)
+        if kept is None or not kept[0].equals(dictionary):
+            kept = self._made[name] = dictionary, make(dictionary, name)
+        return kept[1]
+
+
+def _column_by_column(table: Any) -> NDArray[Any]:
     events = empty_events(table.num_rows)
-    if _filled_at_once(events, table):
-        return events
     for name in COLUMNS:
         column = table.column(name)
         chunks: Sequence[Any] = column.chunks if hasattr(column, "chunks") else (column,)
@@ -110,24 +162,9 @@ def from_arrow(table: Any) -> NDArray[Any]:
     return events
 
 
-def _filled_at_once(events: NDArray[Any], batch: Any) -> bool:
-    """Write a record batch into ``events``, if every column of it is as ``schema`` says, without nulls; else False."""
-    target = schema()
-    if not len(events) or not hasattr(batch, "columns") or hasattr(batch, "to_batches"):
-        return False
-    found = {name: batch.column(name) for name in COLUMNS}
-    if any(column.type != target.field(name).type or column.null_count for name, column in found.items()):
-        return False
-    if any(set(found[name].dictionary.to_pylist()) - set(codes.__members__) for name, codes in CODES.items()):
-        return False
-    numbers = (_number(found[name], name).view(np.uint64) for name in ("seq", "ts", *NUMBERS[1:]))
-    ids = (_text(found[name], EVENT[name].itemsize).view("<u4").reshape(len(events), -1) for name in IDS)
-    rows.scatter(
-        events, rows.Numbers(*numbers), rows.Ids(*ids), rows.Names(*(_word(found[name], name) for name in NAMES)),
-        rows.Codes(*(rows.Code(_indices(found[name]), _code_table(found[name], name)) for name in CODES)),
-        found["poss_dup"].to_numpy(zero_copy_only=False).view(np.uint8),
-    )  # fmt: skip
-    return True
+@cache
+def _types() -> dict[str, Any]:
+    return {field.name: field.type for field in schema()}
 
 
 def _indices(column: Any) -> NDArray[np.int32]:
@@ -139,10 +176,11 @@ def _indices(column: Any) -> NDArray[np.int32]:
     return found
 
 
-def _word(column: Any, name: str) -> rows.Word:
+def _words_of(dictionary: Any, name: str) -> NDArray[np.uint32]:
+    """(k, width / 4) the words of a dictionary of names."""
     width = EVENT[name].itemsize
-    words = np.ascontiguousarray(_text(column.dictionary, width), f"S{width}")
-    return rows.Word(_indices(column), words.view("<u4").reshape(len(words), width // 4))
+    words = np.ascontiguousarray(_text(dictionary, width), f"S{width}")
+    return words.view("<u4").reshape(len(words), width // 4)
 
 
 def _fill(out: NDArray[Any], name: str, column: Any) -> None:
@@ -229,7 +267,8 @@ def _codes(column: Any, name: str) -> NDArray[np.uint8]:
     if unknown or (column.null_count and none is None):
         found = unknown[0] if unknown else None
         raise ArrowSchemaError(f"column {name}: found {found!r}, expected one of {', '.join(members)}")
-    table = _code_table(column, name)
+    table = _code_table(column.dictionary, name)
+    assert table is not None, "words were looked at above"
     indices = column.indices
     if column.null_count:
         indices = indices.fill_null(len(words))
@@ -237,10 +276,13 @@ def _codes(column: Any, name: str) -> NDArray[np.uint8]:
     return picked
 
 
-def _code_table(column: Any, name: str) -> NDArray[np.uint8]:
-    """(k + 1,) the code of each word of a dictionary of known words, and 0 for none."""
+def _code_table(dictionary: Any, name: str) -> NDArray[np.uint8] | None:
+    """(k + 1,) the code of each word, and 0 for none; None where a word is not known. An empty word is 0 too."""
     members = CODES[name].__members__
-    return np.array([*(members[word] if word else 0 for word in column.dictionary.to_pylist()), 0], np.uint8)
+    words = dictionary.to_pylist()
+    if any(word and word not in members for word in words):
+        return None
+    return np.array([*(members[word] if word else 0 for word in words), 0], np.uint8)
 
 
 def _fixed(column: NDArray[Any]) -> Any:

@@ -9,13 +9,14 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.events import EVENT, FLAG_POSS_DUP
+from schemas.events import EVENT, FLAG_POSS_DUP, MESSAGE
 from schemas.jit import compiled
 
 U8 = NDArray[np.uint8]
 U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
 I32 = NDArray[np.int32]
+I64 = NDArray[np.int64]
 
 
 def _at(name: str, unit: int) -> int:
@@ -24,10 +25,14 @@ def _at(name: str, unit: int) -> int:
 
 
 _SEQ, _TS, _QTY, _PX, _BID, _ASK = (_at(name, 8) for name in ("seq", "ts", "qty", "px", "bid", "ask"))
-_PARENT, _CL, _ORIG, _EXEC = (_at(name, 4) for name in ("parent_id", "cl_ord_id", "orig_cl_ord_id", "exec_id"))
+_PARENT, _CL, _ORIG, _EXEC = (_at(name, 8) for name in ("parent_id", "cl_ord_id", "orig_cl_ord_id", "exec_id"))
 _SERVER, _SYMBOL, _STRATEGY = _at("server", 4), _at("symbol", 4), _at("strategy", 4)
 _ACCOUNT, _VENUE, _CODES = _at("account", 4), _at("venue", 4), _at("kind", 4)
-_ID_WORDS: Final = EVENT["cl_ord_id"].itemsize // 4
+_ID_WORDS: Final = EVENT["cl_ord_id"].itemsize // 8
+_HEADER: Final = int(np.array([MESSAGE.header], "<u2").view("<u8")[0, 0])
+"""The four header fields, which stand before ``seq``, as one word."""
+_PADDING: Final = EVENT.itemsize // 4 - 1
+assert (_SEQ, _CODES) == (1, _PADDING - 1), "an event is a header, its fields, and four bytes of padding"
 _DUP: Final = np.uint32(FLAG_POSS_DUP << 24)
 _8, _16 = np.uint32(8), np.uint32(16)
 
@@ -44,12 +49,12 @@ class Numbers(NamedTuple):
 
 
 class Ids(NamedTuple):
-    """(n, 6) each, as 32-bit words."""
+    """(n, 3) each, as 64-bit words."""
 
-    parent_id: U32
-    cl_ord_id: U32
-    orig_cl_ord_id: U32
-    exec_id: U32
+    parent_id: U64
+    cl_ord_id: U64
+    orig_cl_ord_id: U64
+    exec_id: U64
 
 
 class Word(NamedTuple):
@@ -84,14 +89,45 @@ class Codes(NamedTuple):
     phase: Code
 
 
-def scatter(events: NDArray[Any], numbers: Numbers, ids: Ids, names: Names, codes: Codes, poss_dup: U8) -> None:
-    """Fill (n,) EVENT, but for its header. poss_dup: (n,) 0 or 1. Indices must lie within their dictionaries."""
-    n = len(events)
-    _scatter(events.view("<u8").reshape(n, -1), events.view("<u4").reshape(n, -1), numbers, ids, names, codes, poss_dup)
+class Columns(NamedTuple):
+    """All columns of n events. Indices lie within their dictionaries. poss_dup: (n,) 0 or 1."""
+
+    numbers: Numbers
+    ids: Ids
+    names: Names
+    codes: Codes
+    poss_dup: U8
+
+
+def scatter(events: NDArray[Any], at: I64, columns: Columns) -> None:
+    """Write each event whole, header and padding too: the k-th one to row ``at[k]`` of ``events``, (m,) of EVENT, m >= n."""
+    rows = events.view("<u8").reshape(len(events), -1)
+    _scatter(rows, rows.view("<u4"), at, columns)
+
+
+def arrange(keys: I64, counts: I64) -> I64:
+    """(n,) the row of each event when they are put together by key, smallest first, and otherwise stay in order.
+
+    counts: (k,) how many there are of each key from 0 on.
+
+    >>> arrange(np.array([1, 0, 1, 0, 2]), np.array([2, 2, 1]))
+    array([2, 0, 3, 1, 4])
+    """
+    at = np.empty(len(keys), np.int64)
+    _arrange(keys, np.cumsum(counts) - counts, at)
+    return at
 
 
 @compiled
-def _id(row: U32, at: int, ids: U32, i: int) -> None:
+def _arrange(keys: I64, next_row: I64, at: I64) -> None:
+    for i in range(len(keys)):
+        key = keys[i]
+        at[i] = next_row[key]
+        next_row[key] += 1
+
+
+@compiled
+def _id(row: U64, at: int, ids: U64, i: int) -> None:
     for k in range(_ID_WORDS):
         row[at + k] = ids[i, k]
 
@@ -109,16 +145,18 @@ def _code(code: Code, i: int) -> np.uint32:
 
 
 @compiled
-def _scatter(wide: U64, narrow: U32, numbers: Numbers, ids: Ids, names: Names, codes: Codes, poss_dup: U8) -> None:
-    for i in range(len(wide)):
-        words, row = wide[i], narrow[i]
+def _scatter(wide: U64, narrow: U32, at: I64, columns: Columns) -> None:
+    numbers, ids, names, codes, poss_dup = columns
+    for i in range(len(at)):
+        words, row = wide[at[i]], narrow[at[i]]
+        words[0] = np.uint64(_HEADER)
         words[_SEQ], words[_TS] = numbers.seq[i], numbers.ts[i]
         words[_QTY], words[_PX] = numbers.qty[i], numbers.px[i]
         words[_BID], words[_ASK] = numbers.bid[i], numbers.ask[i]
-        _id(row, _PARENT, ids.parent_id, i)
-        _id(row, _CL, ids.cl_ord_id, i)
-        _id(row, _ORIG, ids.orig_cl_ord_id, i)
-        _id(row, _EXEC, ids.exec_id, i)
+        _id(words, _PARENT, ids.parent_id, i)
+        _id(words, _CL, ids.cl_ord_id, i)
+        _id(words, _ORIG, ids.orig_cl_ord_id, i)
+        _id(words, _EXEC, ids.exec_id, i)
         _name(row, _SERVER, names.server, i)
         _name(row, _SYMBOL, names.symbol, i)
         _name(row, _STRATEGY, names.strategy, i)
@@ -126,3 +164,4 @@ def _scatter(wide: U64, narrow: U32, numbers: Numbers, ids: Ids, names: Names, c
         _name(row, _VENUE, names.venue, i)
         code = _code(codes.kind, i) | (_code(codes.side, i) << _8) | (_code(codes.phase, i) << _16)
         row[_CODES] = code | _DUP if poss_dup[i] else code
+        row[_PADDING] = np.uint32(0)

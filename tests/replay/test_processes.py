@@ -1,27 +1,39 @@
 """A replay with stage 1 in several processes is the replay in one, byte for byte; and no process is left behind."""
 
 import doctest
+import heapq
 import multiprocessing
 import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
 from benchmarks.lab import flow
 from halts.config import Config
-from replay import processes
+from replay import backlog, piece, processes
 from replay.engines import live_engines
-from replay.log import Findings, LogError, Selection
+from replay.log import BATCH_ROWS, LogError, Selection
 from replay.parquet import ParquetLog
 from replay.processes import stage1_elsewhere, useful
 from replay.runner import Observers, Result, Run
+from schemas import arrow, arrow_rows
 from tests.replay.test_parquet import write_parquet
 
 CONFIG = Config()
+SHM = Path("/dev/shm")
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +46,33 @@ def path(events: NDArray[Any], tmp_path_factory: pytest.TempPathFactory) -> Path
     return write_parquet(tmp_path_factory.mktemp("log") / "day.parquet", events, group=10_000)
 
 
+PATIENCE_S = 300.0
+"""For what never comes; machine code that is not there yet takes a minute."""
+
+
+def in_shared_memory() -> set[str]:
+    """Segments that multiprocessing names; semaphores belong to others, for we have none."""
+    return {name for name in os.listdir("/dev/shm") if name.startswith(("pym-", "psm_"))} if SHM.is_dir() else set()
+
+
 @pytest.fixture(autouse=True)
-def nobody_is_left() -> Iterator[None]:
+def nothing_is_left() -> Iterator[None]:
+    before = in_shared_memory()
     yield
     assert multiprocessing.active_children() == []
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("replay-")] == []
+    until = time.monotonic() + 10
+    while in_shared_memory() - before and time.monotonic() < until:
+        time.sleep(0.02)  # others on this machine use it too, for moments
+    assert in_shared_memory() <= before
 
 
-def replayed(path: Path, count: int, selection: Selection = Selection()) -> tuple[Result, int, list[bytes]]:  # noqa: B008
+def replayed(
+    path: Path,
+    count: int,
+    selection: Selection = Selection(),  # noqa: B008 - frozen
+    rows: int = BATCH_ROWS,
+) -> tuple[Result, int, list[bytes]]:
     log = ParquetLog(path)
     engines = live_engines(CONFIG.stage1, CONFIG.desk)
     told = [0]
@@ -57,7 +89,7 @@ def replayed(path: Path, count: int, selection: Selection = Selection()) -> tupl
         return streams.__enter__()
 
     run = Run(log, engines, selection, see, elsewhere=apart)
-    streams = stage1_elsewhere(log, CONFIG.stage1, selection, count, run._count)
+    streams = stage1_elsewhere(log, CONFIG.stage1, selection, count, run._count, rows)
     try:
         return run.run(), told[0], given
     finally:
@@ -65,7 +97,10 @@ def replayed(path: Path, count: int, selection: Selection = Selection()) -> tupl
 
 
 def test_examples() -> None:
-    assert doctest.testmod(processes).failed == 0
+    for module in (processes, piece, arrow_rows):
+        found = doctest.testmod(module)
+        assert found.attempted
+        assert not found.failed
 
 
 def test_same_in_one_and_in_several(path: Path) -> None:
@@ -91,18 +126,113 @@ def test_a_file_that_broke_off_is_said_as_in_one(path: Path, tmp_path: Path) -> 
             replayed(broken, count)
 
 
-def test_a_process_that_dies_is_an_error() -> None:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=os._exit, args=(9,))
-    process.start()
-    theirs.close()
-    reader = processes._Reader(process, ours, lambda _: None, Findings())
-    try:
-        with pytest.raises(LogError, match=r"exit code 9.*--processes 1"):
-            list(reader.stream())
-    finally:
-        reader.close()
+@pytest.mark.parametrize("rows", [301, 4_096])
+def test_a_small_ring_and_a_file_that_is_not_in_order_of_time(
+    events: NDArray[Any], tmp_path: Path, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog.Backlog.__init__, "__defaults__", (20_000,))
+    by_server = tmp_path / "by-server.parquet"
+    write_parquet(by_server, events[np.argsort(events["server"], kind="stable")], group=7_000)
+    alone = replayed(by_server, 1)
+    assert alone[0].events == 60_000
+    assert replayed(by_server, 2, rows=rows) == alone
+
+
+def test_what_was_refused_is_counted_once(events: NDArray[Any], tmp_path: Path) -> None:
+    batch = arrow.to_arrow(events)
+    reasons = pa.array(["odd" if k % 1_000 == 7 else None for k in range(len(events))], pa.string())
+    pq.write_table(pa.Table.from_batches([batch.append_column("refused", reasons)]), tmp_path / "a.parquet")
+    for count in (1, 3):
+        log = ParquetLog(tmp_path / "a.parquet")
+        with stage1_elsewhere(log, CONFIG.stage1, Selection(), count, lambda _: None) as streams:
+            assert sum(1 for stream in streams for _ in stream)
+        assert log.findings.refused == {"odd": 60}
+
+
+def test_columns_of_others_are_read_the_long_way(events: NDArray[Any], tmp_path: Path) -> None:
+    plain = pa.Table.from_batches([arrow.to_arrow(events[:30_000])])
+    for name in arrow.DICTIONARY_COLUMNS:
+        at = plain.schema.get_field_index(name)
+        plain = plain.set_column(at, name, plain.column(name).cast(pa.string()))
+    at = plain.schema.get_field_index("qty")
+    plain = plain.set_column(at, "qty", plain.column("qty").cast(pa.int32()))
+    pq.write_table(plain, tmp_path / "a.parquet", row_group_size=8_000)
+    ours = write_parquet(tmp_path / "b.parquet", events[:30_000])
+    assert replayed(tmp_path / "a.parquet", 2) == replayed(ours, 1)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_process_that_is_killed_is_an_error(path: Path, which: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = ParquetLog(path)
+    pieces, halfway, killed = log.pieces, threading.Event(), threading.Event()
+
+    def interrupted(*how: Any) -> Iterator[piece.Piece]:
+        for k, read in enumerate(pieces(*how)):
+            yield read
+            if k == 100:
+                halfway.set()
+                assert killed.wait(PATIENCE_S)
+
+    def replay() -> None:
+        with stage1_elsewhere(log, CONFIG.stage1, Selection(), 2, lambda _: None, 256) as streams:
+            assert halfway.wait(PATIENCE_S)
+            victim = sorted(multiprocessing.active_children(), key=lambda process: process.name)[which]
+            victim.kill()
+            killed.set()
+            list(heapq.merge(*streams))
+
+    monkeypatch.setattr(log, "pieces", interrupted)
+    with pytest.raises(LogError, match=r"exit code -9.*--processes 1"):
+        replay()
+
+
+def test_an_error_that_is_not_the_log_is_raised(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    log = ParquetLog(path)
+    monkeypatch.setattr(log, "pieces", broken)
+    with (
+        pytest.raises(ZeroDivisionError),
+        stage1_elsewhere(log, CONFIG.stage1, Selection(), 2, lambda _: None) as streams,
+    ):
+        list(heapq.merge(*streams))
+
+
+def test_who_loses_interest_leaves_nothing_behind(path: Path) -> None:
+    log = ParquetLog(path)
+    with stage1_elsewhere(log, CONFIG.stage1, Selection(), 2, lambda _: None, 256) as streams:
+        next(streams[0])
+
+
+def of_session(session: int) -> set[int]:
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[3]) == session:
+                found.add(int(stat.parent.name))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_ctrl_c_and_kill_leave_nothing_behind(path: Path, how: signal.Signals) -> None:
+    command = [sys.executable, "-m", "knightwatch", "replay", str(path), "--processes", "2", "--json"]
+    run = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until = time.monotonic() + PATIENCE_S
+    while len(of_session(run.pid)) < 4 and time.monotonic() < until:  # itself, the tracker of resources, two processes
+        time.sleep(0.02)
+    if how is signal.SIGINT:
+        os.killpg(run.pid, how)  # as a terminal does
+    else:
+        run.kill()
+    _, errors = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode != 0
+    while of_session(run.pid) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert of_session(run.pid) == set()
+    assert b"resource_tracker" not in errors
+    assert b"Traceback" not in errors
 
 
 def test_how_many_are_used(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
