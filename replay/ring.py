@@ -58,7 +58,7 @@ class Ring:
         assert rows <= self.rows, f"{rows} rows for a slot of {self.rows}"
         start = slot * self.rows * ROW_BYTES
         places = (start, start + self.rows * EVENT.itemsize, start + self.rows * (EVENT.itemsize + 8))
-        kinds = (EVENT, np.dtype("<i8"), np.dtype("<i4"))
+        kinds: tuple[np.dtype[Any], ...] = (EVENT, np.dtype("<i8"), np.dtype("<i4"))
         return Room(*(np.frombuffer(self._memory, kind, rows, at) for kind, at in zip(kinds, places, strict=True)))
 
 
