@@ -12,15 +12,15 @@ Any halt is a false one. With none in n router-days their rate is below 3 / n (r
 """
 
 import argparse
-import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from multiprocessing import get_context
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
-from benchmarks.lab.result import RESULTS, Benchmark, commit, save, say
-from benchmarks.quality import NICE, benign, desk_with
+from benchmarks.lab.pool import results
+from benchmarks.lab.result import Benchmark, commit, kept, save, say
+from benchmarks.quality import benign, desk_with
 from replay.score import SESSION_S, poisson_interval
 
 FIRST_SEED: Final = 1_000
@@ -30,54 +30,37 @@ TO_THE_CLOSE: Final = 330.0
 SLICES: Final = 100
 """Of 100 ms at once: no order to wait for, as nothing is to be halted, and a step of 10 s costs a third less than one of
 1 s. Verdicts are the same; the desk has them in the order of ``replay.merge``."""
-KEPT: Final = RESULTS / "calm.json"
+NAME: Final = "calm"
 
 Row = dict[str, Any]
 
 
-def run(job: tuple[int, float, str]) -> Row:
-    """One day, or part of it: (seed, minutes, commit)."""
-    seed, minutes, at = job
+def run(seed: int, minutes: float, at: str) -> Row:
+    """One day, or part of it. at: commit."""
     began = time.process_time()
-    row = benign("calm", seed, minutes, desk_with([], []), False, SLICES)
+    row = benign(NAME, seed, minutes, desk_with([], []), False, SLICES)
     del row["scenario"]
     cpu_s = round(time.process_time() - began, 1)
     return {**row, "router_days": round(row["router_days"], 4), "minutes": minutes, "commit": at, "cpu_s": cpu_s}
 
 
-def kept() -> list[Row]:
-    """Rows of earlier campaigns."""
-    if not KEPT.exists():
-        return []
-    rows: list[Row] = json.loads(KEPT.read_text(encoding="utf-8"))["runs"]
-    return rows
-
-
 def missing(rows: Sequence[Row], router_days: float, minutes: float, at: str) -> list[tuple[int, float, str]]:
-    """The runs that are to come: fresh seeds, as many as are needed."""
+    """The runs that are to come, as (seed, minutes, commit): fresh seeds, as many as are needed."""
     left = router_days - sum(row["router_days"] for row in rows)
     count = max(0, -int(-left // (ROUTERS * minutes * 60 / SESSION_S)))
     first = max((row["seed"] + 1 for row in rows), default=FIRST_SEED)
     return [(first + i, minutes, at) for i in range(count)]
 
 
-def fresh(jobs: Sequence[tuple[int, float, str]], processes: int) -> Iterator[Row]:
-    """Rows as they come."""
-    if processes == 1:
-        yield from map(run, jobs)
-    else:
-        with get_context("spawn").Pool(processes, os.nice, (NICE,)) as pool:
-            yield from pool.imap_unordered(run, jobs)
-
-
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     """All runs, those kept included, and what they amount to."""
-    rows = [] if given.fresh else kept()
-    for row in fresh(missing(rows, given.router_days, given.minutes, commit()), given.processes):
+    rows: list[Row] = [] if given.fresh else (kept(NAME) or {"runs": []})["runs"]
+    jobs = [partial(run, *job) for job in missing(rows, given.router_days, given.minutes, commit())]
+    for row in results(jobs, given.processes, in_order=False):
         rows.append(row)
         found = totals(rows)
         if given.save:
-            save(KEPT.stem, {**found, "commit": row["commit"]})
+            save(NAME, {**found, "commit": row["commit"]})
         say(
             f"seed {row['seed']}: {row['events']:,} events, {row['cpu_s']:.0f} s, {row['false_halts']} halts "
             f"{'; '.join(row['what'])}, {found['router_days']:.1f} router-days in all"
@@ -128,7 +111,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fresh", action="store_true", help="forget what benchmarks/results/calm.json holds")
 
 
-BENCHMARK: Final = Benchmark("calm", "Ordinary days without a false halt.", arguments, measure, table)
+BENCHMARK: Final = Benchmark(NAME, "Ordinary days without a false halt.", arguments, measure, table)
 
 if __name__ == "__main__":
     BENCHMARK.main()

@@ -9,14 +9,16 @@ shipped defaults, 10 to 30 s after a cold start. An incident runs until 3 s afte
 What it would have cost comes from a second run of the same seed that nobody stops (``Scenario.loss_unhalted``).
 
 scope_ok: nothing but what is in trouble was halted, and the whole firm where that is needed. ok: besides, the target of
-the X"""
+the issue is met (``benchmarks.lab.targets``). Benign: any halt is a false one; with none, its rate a router-day (one
+router, 6.5 h) is below ``bound_95`` (rule of three). calm: what ``benchmarks.calm``, which runs for days, has kept.
+--ablation: each family alone, seed by seed: time to its halt, or to its warning; ``lost-fills`` besides. --no-parents:
+the flow carries no parents and no parent ids. --rows: each row is kept in FILE as it comes, and a later run with the
+same options, or more seeds, runs only what does not stand there.
+"""
 
 import argparse
-import json
-import os
 from collections.abc import Iterator, Mapping
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from typing import Any, Final, get_args
@@ -24,7 +26,8 @@ from typing import Any, Final, get_args
 from msgspec.structs import replace
 
 from benchmarks.lab.ablation import LOST_FILLS, alone
-from benchmarks.lab.result import RESULTS, Benchmark, BenchmarkError, say
+from benchmarks.lab.pool import results
+from benchmarks.lab.result import Benchmark, BenchmarkError, kept, say
 from benchmarks.lab.rows import Rows
 from benchmarks.lab.targets import GIVE_UP_S, LAST, MINUTES, problems
 from benchmarks.lab.trial import SLICES_A_STEP, Outcome, Trial
@@ -36,8 +39,6 @@ from schemas.scopes import FIRM
 from schemas.units import MIN_NS, S_NS
 
 FAMILIES: Final[tuple[str, ...]] = get_args(Family)
-NICE: Final = 5
-"""Of the processes that simulate."""
 
 
 def desk_with(without: list[str], only: list[str]) -> DeskConfig:
@@ -95,10 +96,6 @@ def _router_days(out: Outcome) -> float:
 Job = partial[dict[str, Any]]
 
 
-def _call(job: Job) -> dict[str, Any]:
-    return job()
-
-
 def jobs(given: argparse.Namespace) -> dict[str, list[Job]]:
     """What is to be run, by kind."""
     seeds = range(given.first_seed, given.first_seed + given.seeds)
@@ -123,7 +120,7 @@ def run(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """(kind, row) in order; in this process if ``processes`` is 1. What ``rows`` holds is not run again."""
     flat = [(kind, job) for kind, some in wanted.items() for job in some]
-    fresh = _fresh([job for kind, job in flat if rows is None or (kind, *job.args[:2]) not in rows.found], processes)
+    fresh = results([job for kind, job in flat if rows is None or (kind, *job.args[:2]) not in rows.found], processes)
     for kind, job in flat:
         key = (kind, *job.args[:2])
         if rows is None or key not in rows.found:
@@ -133,14 +130,6 @@ def run(
         else:
             row = rows.found[key]
         yield kind, row
-
-
-def _fresh(some: list[Job], processes: int) -> Iterator[dict[str, Any]]:
-    if processes == 1:
-        yield from map(_call, some)
-    else:
-        with get_context("spawn").Pool(processes, os.nice, (NICE,)) as pool:
-            yield from pool.imap(_call, some)
 
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
@@ -163,11 +152,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 
 def campaign() -> dict[str, Any] | None:
     """What ``benchmarks.calm`` has kept, without its runs."""
-    kept = RESULTS / "calm.json"
-    if not kept.exists():
-        return None
-    found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
-    return {name: value for name, value in found.items() if name != "runs"}
+    found = kept("calm")
+    return None if found is None else {name: value for name, value in found.items() if name != "runs"}
 
 
 def _short(row: Mapping[str, Any]) -> str:

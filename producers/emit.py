@@ -26,20 +26,14 @@ from producers.ids import IdFormat, Words, write_id
 from producers.market import BLOCK_NS, TICK9, Market
 from producers.tables import copy_row
 from producers.world import VENUES, World
-from schemas.events import EVENT, FLAG_POSS_DUP, empty_events
+from schemas.events import EVENT, FLAG_POSS_DUP, empty_events, place_of
 from schemas.jit import compiled
 
-
-def _at(name: str, unit: int) -> int:
-    assert EVENT.fields is not None
-    return int(EVENT.fields[name][1]) // unit
-
-
-_SEQ, _TS, _QTY, _PX, _BID, _ASK = (_at(name, 8) for name in ("seq", "ts", "qty", "px", "bid", "ask"))
-_PARENT, _CL, _ORIG, _EXEC = (_at(name, 4) for name in ("parent_id", "cl_ord_id", "orig_cl_ord_id", "exec_id"))
-_SERVER, _SYMBOL, _STRATEGY = _at("server", 4), _at("symbol", 4), _at("strategy", 4)
-_ACCOUNT, _VENUE = _at("account", 4), _at("venue", 4)
-_KIND, _SIDE, _PHASE, _FLAGS = (_at(name, 1) for name in ("kind", "side", "phase", "flags"))
+_SEQ, _TS, _QTY, _PX, _BID, _ASK = (place_of(name, 8) for name in ("seq", "ts", "qty", "px", "bid", "ask"))
+_PARENT, _CL, _ORIG, _EXEC = (place_of(name, 4) for name in ("parent_id", "cl_ord_id", "orig_cl_ord_id", "exec_id"))
+_SERVER, _SYMBOL, _STRATEGY = place_of("server", 4), place_of("symbol", 4), place_of("strategy", 4)
+_ACCOUNT, _VENUE = place_of("account", 4), place_of("venue", 4)
+_KIND, _SIDE, _PHASE, _FLAGS = (place_of(name, 1) for name in ("kind", "side", "phase", "flags"))
 _NO_VENUE: Final = len(VENUES)
 
 

@@ -52,9 +52,8 @@ class Spool:
         """Append events (copied)."""
         rows = len(batch)
         self._rows += rows
-        events = np.ascontiguousarray(batch.events, EVENT).view(
-            "<u8"
-        )  # as words: copying fields is seven times as slow
+        # as words: copying fields is seven times as slow
+        events = np.ascontiguousarray(batch.events, EVENT).view("<u8")
         if self._budget.left >= rows * ROW_BYTES:
             self._budget.left -= rows * ROW_BYTES
             kept = events.copy().view(EVENT), batch.offsets.copy(), batch.items.copy()

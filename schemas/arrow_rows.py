@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.events import EVENT, FLAG_POSS_DUP, MESSAGE
+from schemas.events import EVENT, FLAG_POSS_DUP, MESSAGE, place_of
 from schemas.jit import compiled
 
 U8 = NDArray[np.uint8]
@@ -19,15 +19,10 @@ I32 = NDArray[np.int32]
 I64 = NDArray[np.int64]
 
 
-def _at(name: str, unit: int) -> int:
-    assert EVENT.fields is not None
-    return int(EVENT.fields[name][1]) // unit
-
-
-_SEQ, _TS, _QTY, _PX, _BID, _ASK = (_at(name, 8) for name in ("seq", "ts", "qty", "px", "bid", "ask"))
-_PARENT, _CL, _ORIG, _EXEC = (_at(name, 8) for name in ("parent_id", "cl_ord_id", "orig_cl_ord_id", "exec_id"))
-_SERVER, _SYMBOL, _STRATEGY = _at("server", 4), _at("symbol", 4), _at("strategy", 4)
-_ACCOUNT, _VENUE, _CODES = _at("account", 4), _at("venue", 4), _at("kind", 4)
+_SEQ, _TS, _QTY, _PX, _BID, _ASK = (place_of(name, 8) for name in ("seq", "ts", "qty", "px", "bid", "ask"))
+_PARENT, _CL, _ORIG, _EXEC = (place_of(name, 8) for name in ("parent_id", "cl_ord_id", "orig_cl_ord_id", "exec_id"))
+_SERVER, _SYMBOL, _STRATEGY = place_of("server", 4), place_of("symbol", 4), place_of("strategy", 4)
+_ACCOUNT, _VENUE, _CODES = place_of("account", 4), place_of("venue", 4), place_of("kind", 4)
 _ID_WORDS: Final = EVENT["cl_ord_id"].itemsize // 8
 _HEADER: Final = int(np.array([MESSAGE.header], "<u2").view("<u8")[0, 0])
 """The four header fields, which stand before ``seq``, as one word."""

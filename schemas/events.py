@@ -84,12 +84,17 @@ class Batch:
         return Batch(self.topic, self.partition, take(self.events, at), self.offsets[at], self.items[at])
 
 
+def place_of(name: str, unit: int) -> int:
+    """Index of the word of ``unit`` bytes of an event at which a field begins. ValueError if it begins within one."""
+    offset = int(EVENT.fields[name][1]) if EVENT.fields else 0
+    if offset % unit:
+        raise ValueError(f"{name} begins at byte {offset}, which is not the beginning of a {8 * unit}-bit word")
+    return offset // unit
+
+
 def word_of(name: str) -> int:
     """Index of the 64-bit word of an event at which a field begins (all but the last few do at a whole one)."""
-    offset = int(EVENT.fields[name][1]) if EVENT.fields else 0
-    if offset % 8:
-        raise ValueError(f"{name} begins at byte {offset}, which is not the beginning of a 64-bit word")
-    return offset // 8
+    return place_of(name, 8)
 
 
 def as_words(events: NDArray[Any]) -> NDArray[np.uint64]:

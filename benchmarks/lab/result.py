@@ -66,6 +66,15 @@ def save(name: str, document: Mapping[str, Any], folder: Path = RESULTS) -> Path
     return path
 
 
+def kept(name: str, folder: Path = RESULTS) -> dict[str, Any] | None:
+    """What ``save`` wrote under a name; None if nothing stands there."""
+    path = folder / f"{name}.json"
+    if not path.exists():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
 def say(text: str) -> None:
     """Progress, on stderr: stdout belongs to the document."""
     print(text, file=sys.stderr, flush=True)
