@@ -41,8 +41,8 @@ class Rule(Struct, frozen=True, forbid_unknown_fields=True):
     """Its updates mean new orders, so that updates after a block show that the block does not hold."""
     common: bool = False
     """A move of the whole fleet (an auction, news) explains it: while all servers move as one, and this one is not
-    unlike its peers, its score neither warns nor agrees with others, for at most ``common_hold_ms``; beyond its
-    ``bound_halt`` it always counts."""
+    unlike its peers, its score neither warns nor agrees with others, for at most ``common_hold_ms``; nor, on a server
+    that has peers, for the first ``common_look_ms``. Beyond its ``bound_halt`` it always counts."""
 
 
 def default_rules() -> dict[str, Rule]:
@@ -108,6 +108,9 @@ class DeskConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """They agree only if each was last seen beyond its bound within this of the newest. Event time."""
     confirm_ms: Ms = 200
     """A statistical halt that rests on a single input waits for a second one, at most this long. Desk time."""
+    common_look_ms: Ms = 1_000
+    """What a move of the whole fleet could explain is put off so long, until the fleet was seen since; servers without
+    peers excepted. Two of its judgements, as its rates are smoothed over a second. Desk time."""
     common_hold_ms: Ms = 60_000
     """What a move of the whole fleet explains is put off by at most this; then it counts as ever. Desk time."""
     warn_quiet_ms: Ms = 30_000

@@ -189,7 +189,7 @@ class Desk:
         self._apply(TimePasses(now, live))
         for breach in self._fleet.tick(now):
             self._taken(breach)
-        for judgement in self._opens.due(now, self._fleet.explained(now)):
+        for judgement in self._opens.due(now, self._fleet.view(now)):
             self._apply(judgement)
         if tick.probe:
             self._apply(Probe(at))
@@ -229,7 +229,7 @@ class Desk:
         """What follows from a verdict, of stage 1 or of the fleet (which does not make a node alive)."""
         now = self._clock.now
         self._apply(Touch(breach.scope, breach.ts, breach.money))
-        judgement = self._opens.take(breach, now, self._fleet.explained(now))
+        judgement = self._opens.take(breach, now, self._fleet.view(now))
         if judgement is not None:
             self._apply(judgement)
 

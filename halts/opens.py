@@ -1,12 +1,13 @@
 """What is open now: breaches by scope, holds that wait for a second input, and the marks by which repeats are known."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
 
+from detectors.fleet.bank import FleetView
 from halts.config import DeskConfig
-from halts.policy import Judgement, Open, judge, observed, strength
+from halts.policy import ALONE, Judgement, Open, judge, observed, strength
 from schemas.records import Breach
 from schemas.units import MS_NS
 
@@ -34,6 +35,7 @@ class OpensState(Struct, frozen=True):
     holds: dict[str, int]
     marks: tuple[Mark, ...]
     put_off: dict[str, int] = {}
+    looks: tuple[str, ...] = ()
 
 
 class Opens:
@@ -47,19 +49,21 @@ class Opens:
         self._by_scope: dict[str, dict[tuple[str, str], Open]] = {}
         self._holds: dict[str, int] = {}
         self._put_off: dict[str, int] = {}
+        self._looks: dict[str, None] = {}
         self._marks: dict[MarkKey, Mark] = {}
         self._count = 0
         if state is not None:
             for o in state.opens:
                 self._by_scope.setdefault(o.scope, {})[(o.detector, o.server)] = o
             self._count = len(state.opens)
-            self._holds, self._put_off = dict(state.holds), dict(state.put_off)
+            self._holds, self._put_off, self._looks = dict(state.holds), dict(state.put_off), dict.fromkeys(state.looks)
             self._marks = {mark.key: mark for mark in state.marks}
 
     def state(self) -> OpensState:
         """Plain data from which ``Opens(config, state)`` goes on identically."""
         opens = tuple(o for scope in self._by_scope.values() for o in scope.values())
-        return OpensState(opens, dict(self._holds), tuple(self._marks.values()), dict(self._put_off))
+        marks = tuple(self._marks.values())
+        return OpensState(opens, dict(self._holds), marks, dict(self._put_off), tuple(self._looks))
 
     def is_repeat(self, breach: Breach) -> bool:
         """Was this verdict (by detector and source) taken in before? If not it is marked as taken in.
@@ -85,9 +89,9 @@ class Opens:
         self._marks[key] = Mark(key, source.offset, source.item, breach.ts, states)
         return False
 
-    def take(self, breach: Breach, at: int, explained: Collection[str] = ()) -> Judgement | None:
+    def take(self, breach: Breach, at: int, fleet: FleetView = ALONE) -> Judgement | None:
         """The scope's judgement after ``breach``; None if it closed and nothing is left open that could halt.
-        explained: as ``judge`` wants it."""
+        fleet: as ``judge`` wants it."""
         scope = self._by_scope.setdefault(breach.scope, {})
         key = (breach.detector, breach.server)
         if breach.state == "close":
@@ -99,37 +103,38 @@ class Opens:
                 scope = self._by_scope.setdefault(breach.scope, scope)
                 self._count += 1
             scope[key] = observed(scope.get(key), breach, at)
-        return self._judge(breach.scope, at, breach.ts, breach.state != "close", explained)
+        return self._judge(breach.scope, at, breach.ts, breach.state != "close", fleet)
 
-    def _judge(self, scope: str, at: int, ts: int | None, halts: bool, explained: Collection[str]) -> Judgement | None:
+    def _judge(self, scope: str, at: int, ts: int | None, halts: bool, fleet: FleetView) -> Judgement | None:
         opens = self._by_scope.get(scope)
         if not opens:
-            self._by_scope.pop(scope, None)
-            self._holds.pop(scope, None)
-            self._put_off.pop(scope, None)
+            self._drop(scope)
             return None
-        judgement = judge(self._config, tuple(opens.values()), at, ts, explained)
+        judgement = judge(self._config, tuple(opens.values()), at, ts, fleet)
         self._put_off.pop(scope, None)
+        self._looks.pop(scope, None)
         if judgement.again_at:
             self._put_off[scope] = judgement.again_at
+        if judgement.looks:
+            self._looks[scope] = None
         if judgement.level == "hold":
             self._holds[scope] = judgement.hold_until
         elif halts:
             self._holds.pop(scope, None)
         return judgement if halts else None
 
-    def due(self, at: int, explained: Collection[str] = ()) -> Iterable[Judgement]:
+    def due(self, at: int, fleet: FleetView = ALONE) -> Iterable[Judgement]:
         """Judgements of the scopes whose hold, or what was put off, has run out at desk time ``at``, in order."""
         waits = (*self._holds.items(), *self._put_off.items())
         for scope in sorted({s for s, until in waits if at >= until}):
-            judgement = self._judge(scope, at, None, True, explained)
+            judgement = self._judge(scope, at, None, True, fleet)
             if judgement is not None:
                 yield judgement
 
     @property
     def holding(self) -> bool:
-        """Is a judgement held back for a second input?"""
-        return bool(self._holds)
+        """Is a judgement held back for a second input, or for a look at the fleet?"""
+        return bool(self._holds or self._looks)
 
     def sweep(self, at: int) -> None:
         """Forget breaches of which nothing was heard for ``open_stale_ms``."""
@@ -159,9 +164,13 @@ class Opens:
         if opens:
             self._by_scope[scope] = opens
         else:
-            self._by_scope.pop(scope, None)
-            self._holds.pop(scope, None)
-            self._put_off.pop(scope, None)
+            self._drop(scope)
+
+    def _drop(self, scope: str) -> None:
+        """Nothing is open on it any more."""
+        self._by_scope.pop(scope, None)
+        for waits in (self._holds, self._put_off, self._looks):
+            waits.pop(scope, None)
 
     def _make_room(self) -> None:
         if self._count < self._config.opens_max:

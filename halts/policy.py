@@ -3,21 +3,25 @@
 Hard invariants halt alone and at once. Statistical scores warn alone; they halt when enough independent groups are open
 at once, or one is beyond its stated ``bound_halt``. A statistical halt that rests on a single input waits for a second
 input, but never longer than ``confirm_ms``: one bad tick does not halt, and nothing is put off without bound. What a
-move of the whole fleet explains (``Rule.common``) is put off likewise, by at most ``common_hold_ms``.
+move of the whole fleet can explain (``Rule.common``) is put off likewise: by ``common_look_ms``, until the fleet has been
+seen since; and while it does explain it, by at most ``common_hold_ms``.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from sys import float_info
 from typing import Final, Literal
 
 from msgspec import Struct, structs
 
+from detectors.fleet.bank import FleetView
 from halts.config import DeskConfig, Rule
 from schemas.records import Breach, Cause, FirstEvent, Money, Source
 from schemas.units import MS_NS
 
 Level = Literal["none", "warn", "hold", "halt"]
+ALONE: Final = FleetView()
+"""No fleet to ask."""
 SINGLE: Final = 1
 """Inputs that are not enough for a statistical halt at once."""
 
@@ -55,9 +59,9 @@ class Open(Struct, frozen=True):
 
 class Judgement(Struct, frozen=True):
     """What follows for a scope. ``causes`` are those that made it; ``hold_until`` is desk time (level ``hold``), and so
-    is ``again_at``, when what is put off must be judged again (0: nothing is).
-    ``flow``: the causes mean new orders. ``server``: where the flow comes from. ``seen``: inputs behind it (up to 2).
-    ``ts_decided``: event time of the input that decided it (or that, plus ``confirm_ms``, when a hold ran out).
+    is ``again_at``, when what is put off must be judged again (0: nothing is); ``looks``: only until the fleet was seen.
+    ``flow``: the causes mean new orders, now. ``server``: where the flow comes from. ``seen``: inputs behind it (up to 2).
+    ``ts_decided``: event time of the input that decided it (when a hold ran out: that of the newest cause, plus desk time since).
     """
 
     scope: str
@@ -71,6 +75,7 @@ class Judgement(Struct, frozen=True):
     seen: int = 2
     hold_until: int = 0
     again_at: int = 0
+    looks: bool = False
 
 
 def cause_of(
@@ -117,43 +122,45 @@ def observed(before: Open | None, breach: Breach, at: int) -> Open:
 
 
 def judge(
-    config: DeskConfig, opens: Sequence[Open], at: int, ts: int | None, explained: Collection[str] = ()
+    config: DeskConfig, opens: Sequence[Open], at: int, ts: int | None, fleet: FleetView = ALONE
 ) -> Judgement:
     """What the breaches open on one scope mean at desk time ``at``.
 
     opens: in the order in which they opened, at least one. ts: event time of the breach just taken in; None when a
-    tick asks because a hold may have run out. explained: servers of which a move of the whole fleet explains what is
-    ``common``.
+    tick asks because a hold may have run out. fleet: of which servers a move of all explains what is ``common``.
     """
     every = [(o, config.rule(o.detector, o.family)) for o in opens]
-    put_off = [o for o, rule in every if _is_explained(config, o, rule, at, explained)]
-    if not put_off:
+    put_off = [_put_off_until(config, o, rule, fleet) for o, rule in every]
+    again_at = min((until for until in put_off if until > at), default=0)
+    look = config.common_look_ms * MS_NS
+    if not again_at:
         return _judge(config, every, at, ts)
-    left = [(o, rule) for o, rule in every if o not in put_off]
-    again_at = min(o.opened_at for o in put_off) + config.common_hold_ms * MS_NS
-    judgement = _judge(config, left, at, ts) if left else Judgement(put_off[0].scope, "none")
-    return structs.replace(judgement, again_at=again_at)
+    left = [one for one, until in zip(every, put_off, strict=True) if until <= at]
+    judgement = _judge(config, left, at, ts) if left else Judgement(opens[0].scope, "none")
+    return structs.replace(judgement, again_at=again_at, looks=any(o.opened_at + look > at for o in opens))
 
 
-def _is_explained(config: DeskConfig, o: Open, rule: Rule, at: int, explained: Collection[str]) -> bool:
-    """Is it put off because the whole fleet moves?"""
-    if o.hard or not rule.common or o.server not in explained or o.beyond_at >= 0:
-        return False
-    return at - o.opened_at < config.common_hold_ms * MS_NS
+def _put_off_until(config: DeskConfig, o: Open, rule: Rule, fleet: FleetView) -> int:
+    """Desk time until which it does not count, because the whole fleet moves or may be moving (0: it counts)."""
+    if o.hard or not rule.common or o.beyond_at >= 0:
+        return 0
+    if o.server in fleet.explained:
+        return o.opened_at + config.common_hold_ms * MS_NS
+    return o.opened_at + config.common_look_ms * MS_NS if o.server in fleet.compared else 0
 
 
 def _judge(config: DeskConfig, rules: Sequence[tuple[Open, Rule]], at: int, ts: int | None) -> Judgement:
     if halting := [o for o, rule in rules if o.hard and rule.hard == "halt"]:
-        return _judgement(config, "halt", halting, rules, ts)
+        return _judgement(config, "halt", halting, rules, at, ts)
     due: list[int] = []
     for makers, due_at, confirmed in (*_lone(config, rules), *_agreeing(config, rules)):
         if confirmed or at >= due_at:
-            return _judgement(config, "halt", makers, rules, ts)
+            return _judgement(config, "halt", makers, rules, at, ts)
         due.append(due_at)
     warning = [o for o, rule in rules if (rule.hard if o.hard else rule.statistical) != "ignore"]
     if due:
-        return _judgement(config, "hold", warning, rules, ts, hold_until=min(due))
-    return _judgement(config, "warn" if warning else "none", warning, rules, ts)
+        return _judgement(config, "hold", warning, rules, at, ts, hold_until=min(due))
+    return _judgement(config, "warn" if warning else "none", warning, rules, at, ts)
 
 
 Candidate = tuple[list[Open], int, bool]
@@ -209,6 +216,7 @@ def _judgement(
     level: Level,
     makers: Sequence[Open],
     rules: Sequence[tuple[Open, Rule]],
+    at: int,
     ts: int | None,
     hold_until: int = 0,
 ) -> Judgement:
@@ -218,14 +226,15 @@ def _judgement(
     if not makers:
         return Judgement(scope, "none")
     ordered = sorted(makers, key=lambda o: (not o.hard, o.first_event.ts, o.first_event.offset, o.detector))
-    flows = {id(o) for o, rule in rules if rule.flow}
+    flows = {id(o) for o, rule in rules if rule.flow and ts is not None}
+    since = at - max(o.heard_at for o in ordered)
     return Judgement(
         scope=scope,
         level=level,
         causes=tuple(o.cause() for o in ordered[: config.causes_max]),
         server=ordered[0].server,
         ts_event=min(o.first_event.ts for o in ordered),
-        ts_decided=max(o.ts for o in ordered) + config.confirm_ms * MS_NS if ts is None else ts,
+        ts_decided=max(o.ts for o in ordered) + since if ts is None else ts,
         money=largest_money(o.money for o in ordered),
         flow=any(id(o) in flows for o in ordered),
         seen=2 if len({_place(o.source) for o in makers}) > 1 else max(o.seen for o in makers),

@@ -1,6 +1,6 @@
 """The fleet's detectors together: what the desk feeds and asks."""
 
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -14,6 +14,14 @@ from schemas.units import MS_NS, S_NS
 VERSION: Final = 1
 
 
+class FleetView(NamedTuple):
+    """What the fleet as a whole says of single servers. ``explained``: of these a move of the whole fleet explains what
+    rises with volume. ``compared``: these have peers, so that one judgement more can tell whether they moved alone."""
+
+    explained: frozenset[str] = frozenset()
+    compared: frozenset[str] = frozenset()
+
+
 class Fleet:
     """Takes in what the desk takes in, and judges it on ticks, ``judge_ms`` of desk time apart. Pure: no clock, no
     chance, and as records come one by one, cutting cannot matter. at: where the record stands on the desk's log."""
@@ -25,6 +33,8 @@ class Fleet:
         self.judged_at = 0
         self.together_at = NEVER
         """When the fleet was last seen to move as one."""
+        self.compared: frozenset[str] = frozenset()
+        """Servers that had peers at the last judgement."""
         self._divergence = next((d for d in self.detectors if isinstance(d, Divergence)), None)
 
     def row(self, row: FeatureRow, at: Placed, now: int) -> None:
@@ -49,6 +59,8 @@ class Fleet:
             return []
         self.judged_at = now
         self.roster.forget(now)
+        current = self.roster.current(now, round(self.config.current_s * S_NS))
+        self.compared = frozenset(server.name for server in current) if len(current) > 1 else frozenset()
         found: list[Breach] = []
         for detector in self.detectors:
             found += detector.judge(self.roster, now)
@@ -56,12 +68,14 @@ class Fleet:
             self.together_at = now
         return found
 
-    def explained(self, now: int) -> frozenset[str]:
-        """Servers whose statistical breaches a move of the whole fleet explains: it moves as one, and they are not
-        unlike their peers."""
-        if self._divergence is None or now - self.together_at > self.config.breadth.together_s * S_NS:
-            return frozenset()
-        return frozenset(name for name in self.roster.servers if not self._divergence.unlike(name))
+    def view(self, now: int) -> FleetView:
+        """Explained are, while the fleet moves as one, those that are not unlike their peers."""
+        if self._divergence is None:
+            return FleetView()
+        if now - self.together_at > self.config.breadth.together_s * S_NS:
+            return FleetView(compared=self.compared)
+        unlike = self._divergence.unlike
+        return FleetView(frozenset(name for name in self.roster.servers if not unlike(name)), self.compared)
 
     def ratios(self) -> dict[str, float]:
         """Score / limit of each detector, of the server nearest to its bound: 1 is the bound."""
@@ -76,7 +90,7 @@ class Fleet:
         states = {type(d).__name__: d.state() for d in self.detectors}
         return {
             "v": VERSION, "roster": msgspec.to_builtins(self.roster), "judged_at": self.judged_at,
-            "together_at": self.together_at, "detectors": states,
+            "together_at": self.together_at, "compared": sorted(self.compared), "detectors": states,
         }  # fmt: skip
 
     @classmethod
@@ -88,6 +102,7 @@ class Fleet:
         fleet = cls(config)
         fleet.roster = msgspec.convert(data["roster"], Roster)
         fleet.judged_at, fleet.together_at = data["judged_at"], data["together_at"]
+        fleet.compared = frozenset(data.get("compared", ()))
         for detector in fleet.detectors:
             state = data["detectors"].get(type(detector).__name__)
             if state is not None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from detectors.fleet.bank import FleetView
 from halts.config import DeskConfig
 from halts.policy import Open, judge
 from schemas.records import FeatureRow, FirstEvent, Money, NodeSeen, NodeState, Source
@@ -22,17 +23,35 @@ def an_open(detector: str = "rate", **other: Any) -> Open:
     return Open(**(fields | other))
 
 
-def level(*opens: Open, at: int = AT, explained: frozenset[str] = frozenset({"R1"})) -> str:
-    return judge(CONFIG, opens, at, 5, explained).level
+def view(explained: str = "", compared: str = "") -> FleetView:
+    return FleetView(frozenset(explained.split()), frozenset(compared.split()))
+
+
+def level(*opens: Open, at: int = AT, explained: str = "R1", compared: str = "") -> str:
+    return judge(CONFIG, opens, at, 5, view(explained, compared)).level
 
 
 def test_two_groups_that_agree_are_put_off_and_then_count() -> None:
     both = an_open(), an_open("crossing", source=Source("o", 0, 2))
-    assert level(*both, explained=frozenset()) == "halt"
-    put_off = judge(CONFIG, both, AT, 5, frozenset({"R1"}))
+    assert level(*both, explained="") == "halt"
+    put_off = judge(CONFIG, both, AT, 5, view("R1"))
     assert (put_off.level, put_off.causes) == ("none", ())
     assert put_off.again_at == AT + CONFIG.common_hold_ms * MS_NS
     assert level(*both, at=put_off.again_at) == "halt"
+
+
+def test_what_a_move_of_all_could_explain_waits_until_the_fleet_was_seen() -> None:
+    both = an_open(ts=7), an_open("crossing", source=Source("o", 0, 2))
+    put_off = judge(CONFIG, both, AT, 7, view(compared="R1"))
+    assert (put_off.level, put_off.looks) == ("none", True)
+    assert put_off.again_at == AT + CONFIG.common_look_ms * MS_NS
+    seen = judge(CONFIG, both, put_off.again_at, None, view(compared="R1"))
+    assert (seen.level, seen.looks, seen.flow) == ("halt", False, False), "a tick shows no new order"
+    assert seen.ts_decided == 7 + CONFIG.common_look_ms * MS_NS, "decided when the look was over, not when it began"
+    explained = judge(CONFIG, both, put_off.again_at, None, view("R1", "R1"))
+    assert (explained.level, explained.looks) == ("none", False)
+    assert level(an_open(bound_halt=25.0, beyond_at=AT, beyond_seen=2), compared="R1") == "halt"
+    assert level(an_open(hard=True), compared="R1") == "halt"
 
 
 def test_what_volume_does_not_explain_counts_at_once() -> None:
@@ -40,7 +59,7 @@ def test_what_volume_does_not_explain_counts_at_once() -> None:
     assert level(an_open("repetition"), an_open("drift")) == "halt"
     assert level(an_open(), an_open("conservation", hard=True)) == "halt"
     assert level(an_open(bound_halt=25.0, beyond_at=AT, beyond_seen=2)) == "halt"
-    assert level(an_open(), an_open("crossing"), explained=frozenset({"R2"})) == "halt"
+    assert level(an_open(), an_open("crossing"), explained="R2") == "halt"
 
 
 class Day(World):
@@ -89,8 +108,35 @@ def test_the_same_on_one_server_halts_it() -> None:
     day = Day(CONFIG)
     day.frames(70)
     both(day, ("R1",))
+    day.frames(0.8)
+    assert day.state("server:R1") == "ACTIVE", "the fleet has not been seen since"
+    assert day.desk.waiting()
+    day.frames(0.4)
     assert day.state("server:R1") == "HALTING"
     assert day.state("firm") == "ACTIVE"
+
+
+def test_a_burst_of_all_is_seen_as_one_although_each_server_shows_it_before_the_fleet_was_judged() -> None:
+    day = Day(CONFIG)
+    day.frames(70)
+    both(day, NAMES)
+    for name in NAMES:
+        day.alarm(name, "repetition", 12, score=1.5)
+    day.frames(0.4, 30.0)
+    assert day.desk.waiting()
+    day.frames(20)
+    assert not day.desk.waiting()
+    said = {h.scope: (h.state, tuple(c.detector for c in h.cause)) for h in day.halts()}
+    own = {f"server:{name}": ("WARNED", ("repetition",)) for name in NAMES}
+    assert said == {**own, "firm": ("WARNED", ("breadth",))}, "rate and crossing add nothing to what each repeats"
+
+
+def test_a_server_without_peers_waits_for_nobody() -> None:
+    world = World(CONFIG)
+    for offset, detector in enumerate(("rate", "crossing"), 10):
+        source = Source("orderflow", 3, offset)
+        world.put(breach("R1", offset, hard=False, detector=detector, family=detector, ts=world.now, source=source))
+    assert world.state("server:R1") == "HALTING"
 
 
 def test_what_is_put_off_survives_a_restart() -> None:
@@ -110,4 +156,5 @@ def test_stale_software_and_a_burst_on_it_halt() -> None:
     day.alarm("R8", "drift")
     assert day.state("server:R8") == "WARNED"
     day.alarm("R8", "rate", 11)
+    day.frames(1.1)
     assert day.state("server:R8") == "HALTING"

@@ -47,7 +47,7 @@ def test_what_all_do_at_once_is_no_divergence(times: float) -> None:
     world.run(70, ordinary())
     world.run(20, ordinary(3, times))
     assert not opened(world)
-    assert world.fleet.explained(world.now) == set(NAMES)
+    assert world.fleet.view(world.now).explained == set(NAMES)
 
 
 def test_a_burst_of_orders_without_parents_does_not_come_from_outside() -> None:
@@ -55,7 +55,7 @@ def test_a_burst_of_orders_without_parents_does_not_come_from_outside() -> None:
     world.run(70, ordinary())
     base = ordinary(4)
     world.run(10, lambda frame, name: {**base(frame, name), "orders": 60.0})
-    assert not world.fleet.explained(world.now)
+    assert not world.fleet.view(world.now).explained
 
 
 def test_an_exchange_that_refuses_everybody_blames_nobody() -> None:
