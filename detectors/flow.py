@@ -83,7 +83,7 @@ class Flow:
 
     def source(self, i: int) -> Source:
         """Kafka coordinates of event i."""
-        return Source(self.topic, self.partition, int(self.offsets[i]), int(self.items[i]))
+        return Source(self.topic, self.partition, self.offsets.item(i), self.items.item(i))
 
     def first_event(self, i: int) -> FirstEvent:
         """Event i as the place where trouble began."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from detectors.frames import MONEY, SCORES, close_frames
 from detectors.intake import CALM, ODD, REPEATS, first_executions, intake
 from detectors.intern import IdTable
 from detectors.novelty import Novelty
-from detectors.onepass import OnePass, Room
+from detectors.onepass import DETECTORS, OnePass, Room
 from detectors.positions import Positions, SymbolFlow
 from detectors.snapshot import dump, raw
 from detectors.totals import COLUMNS, Totals
@@ -28,6 +28,8 @@ from schemas.records import Breach, FeatureRow, Money
 from schemas.scopes import scope
 from schemas.units import DAY_MIN, MIN_NS, MS_NS
 
+_ALL: Final = list(range(DETECTORS))
+_NONE: Final = np.empty(0, np.int64)
 Placed = tuple[int, int, Breach | FeatureRow]
 """Position of the deciding event in the batch, rank among that event's verdicts, verdict."""
 COUNTERS = (
@@ -223,45 +225,57 @@ class ServerEngine:
         if last == self.frame:
             if not self.run and self.novel.idle:
                 return out
-            runs = np.full(len(flow), self.run, np.int64)
+            runs, closing = [self.run], _NONE
         else:
-            runs = self._close(context, places, opened, changes, out, evidence)
+            runs, closing = self._close(context, places, opened, changes, out, evidence)
             self.frame = last
-        self.run = int(runs[-1])
+            if not any(runs) and self.novel.idle:
+                self.run = 0
+                return out
+        self.run = runs[-1]
+        each = np.repeat(np.array(runs), np.diff(closing, prepend=0, append=len(flow)))
         rank = len(self.detectors) + 1
-        for finding in self.novel.step(flow, runs, context.totals):
+        for finding in self.novel.step(flow, each, context.totals):
             out.append((int(places[finding.index]), rank, self._novelty(context, finding, evidence)))
         return out
 
     def _close(
         self, context: Context, places: I64, opened: int, changes: list[tuple[int, int]], out: list[Placed],
         evidence: dict[int, dict[str, Any]],
-    ) -> I64:  # fmt: skip
-        """A row for each frame that ends in a flow, and (n,) the run of novel rows at each event."""
+    ) -> tuple[list[int], I64]:  # fmt: skip
+        """A row for each frame that ends in a flow; the run of novel rows before, between and after the events that end
+        frames, and these."""
         flow, room, model = context.flow, self._room, self.novelty
         count = close_frames(len(flow), self.frame, room, self.one.last, self.one.limits, self.frame_base)
-        closing, rows = room.closing[:count], room.rows[:count].tolist()
+        closing, rows, deltas = room.closing[:count], room.rows[:count].tolist(), room.deltas
         scores = self._scores(closing, rows)
+        time_of, place_of = flow.t.item, places.item
         quiet_from = self.novel.beyond_at + model.quiet_ns
-        runs = [self.run]
+        others = opened - self.novel.open
+        run, frame = self.run, self.frame
+        runs = [run]
         for k, i in enumerate(closing.tolist()):
-            now = int(flow.t[i])
-            frame = int(flow.t[i - 1]) // FRAME_NS if i else self.frame
-            if runs[-1] >= model.limit and i:
-                quiet_from = int(flow.t[i - 1]) + model.quiet_ns
-            others = opened - self.novel.open + sum(by for at, by in changes if at < i)
-            runs.append(model.row(frame, room.deltas[k], others == 0 and now > quiet_from))
-            if runs[-1]:
+            if i:
+                before = time_of(i - 1)
+                frame = before // FRAME_NS
+                if run >= model.limit:
+                    quiet_from = before + model.quiet_ns
+            clean = others == 0 if not changes else others + sum(by for at, by in changes if at < i) == 0
+            run = model.row(frame, deltas[k], clean and time_of(i) > quiet_from)
+            runs.append(run)
+            if run:
                 evidence[i] = model.evidence()
-            place = int(places[i])
+            place = place_of(i)
             if self._odd:
                 self._count(place)
             out.append((place, 0, self._row(flow, i, frame, rows[k], scores[k])))
-        return np.repeat(np.array(runs), np.diff(closing, prepend=0, append=len(flow)))
+        return runs, closing
 
     def _scores(self, closing: I64, rows: list[list[float]]) -> list[list[float]]:
         """Share of its limit at which each detector of the catalogue stood when a frame ended, by row."""
         places = self.one.places
+        if places == _ALL:
+            return [row[SCORES:MONEY] for row in rows]
         if not self._foreign:
             return [[row[SCORES + place] for place in places] for row in rows]
         mine = [
@@ -277,8 +291,8 @@ class ServerEngine:
     def _row(self, flow: Flow, i: int, frame: int, row: list[float], shares: list[float]) -> FeatureRow:
         """The row of a frame that event i closes."""
         scores = dict(zip(self._names, shares, strict=True))
-        bound = self.novelty.bound
-        scores["novelty"] = round(self.novelty.distance / bound, 4) if bound else 0.0
+        model = self.novelty
+        scores["novelty"] = round(model.distance / model.bound, 4) if model.bound else 0.0
         named = dict(zip(NAMES, row, strict=False))
         counters = self.counters.copy()
         counters["events"] += i

@@ -1,4 +1,4 @@
-"""How unlike all vectors before a vector is: a distance learned by river, with its own tail for calibration."""
+"""How unlike all vectors before a vector is: a distance learned online, with its own tail for calibration."""
 
 import math
 from collections.abc import Sequence
@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from river import covariance, stats
+from river import stats
 
+from detectors.moments import Moments, var_of
 from schemas.jit import compiled
 
 Floats = NDArray[np.float64]
@@ -21,15 +22,15 @@ class Surprise:
     deviation of a component, in its own unit, so that one that never moved does not divide by nothing. floor_share: the
     same as a share of the components' root mean square deviation.
 
-    river holds what is learned: ``EmpiricalCovariance`` (Welford) the mean m and the covariance S, ``stats.Var`` mean and
-    variance of ln D. Reading a river object costs more than scoring, so that m and the inverse are copied out once in
-    ten updates; scoring is compiled. Call ``distance`` before ``judge`` and ``learn``: score first.
+    What is learned is river's: ``EmpiricalCovariance`` (Welford; ``detectors.moments``) the mean m and the covariance S,
+    ``stats.Var`` mean and variance of ln D. m and the inverse are taken from it once in ten updates. Call ``distance``
+    before ``judge`` and ``learn``: score first.
     """
 
     def __init__(self, inputs: Sequence[str], updates_min: int, floor: float = 0.05, floor_share: float = 0.0) -> None:
         self._inputs = tuple(inputs)
         self._updates_min, self._floor, self._floor_share = updates_min, floor, floor_share
-        self._cov = covariance.EmpiricalCovariance()
+        self.learned = Moments(inputs)
         self._tail = stats.Var()
         d = len(self._inputs)
         self._mean: Floats = np.zeros(d)
@@ -69,20 +70,15 @@ class Surprise:
 
     def learn(self, x: Floats) -> None:
         """A vector (d,) of ordinary flow."""
-        self._cov.update(dict(zip(self._inputs, x.tolist(), strict=True)))
+        self.learned.update(x)
         self.updates += 1
         if self.updates % _INVERT_EVERY == 0 or self.updates == self._updates_min:
             self._invert()
 
     def _invert(self) -> None:
         d = len(self._inputs)
-        matrix = np.empty((d, d))
-        moments = self._cov.matrix
-        for i, a in enumerate(self._inputs):
-            for j in range(i, d):
-                b = self._inputs[j]
-                matrix[i, j] = matrix[j, i] = float(moments[(a, b) if a <= b else (b, a)].get())
-            self._mean[i] = float(moments[a, a].mean.get())
+        matrix = self.learned.matrix()
+        self._mean[:] = self.learned.mean
         share = self._floor_share**2 * float(np.trace(matrix)) / d
         matrix[np.diag_indices(d)] += self._floor**2 + share
         self._inverse = np.ascontiguousarray(np.linalg.inv(matrix), np.float64)
@@ -95,7 +91,7 @@ class Surprise:
     def state(self) -> dict[str, Any]:
         """Plain values, for a snapshot: river's moments as numbers."""
         return {
-            "moments": [_moments(a, b, c) for (a, b), c in self._cov.matrix.items()],
+            "moments": self.learned.state(),
             "tail": [self._tail.mean.n, self._tail.mean.get(), self._tail._S],
             "updates": self.updates,
             "mean": self._mean,
@@ -106,17 +102,8 @@ class Surprise:
 
     def load(self, state: dict[str, Any]) -> None:
         """The reverse of ``state``."""
-        self._cov = covariance.EmpiricalCovariance()
-        for a, b, n, *rest in state["moments"]:
-            if a == b:
-                self._cov.matrix[a, b] = _var(n, rest[0], rest[1])
-            else:
-                pair = stats.Cov()
-                pair.mean_x.n, pair.mean_x._mean = n, rest[0]
-                pair.mean_y.n, pair.mean_y._mean = n, rest[1]
-                pair.cov = rest[2]
-                self._cov.matrix[a, b] = pair
-        self._tail = _var(*state["tail"])
+        self.learned.load(state["moments"])
+        self._tail = var_of(*state["tail"])
         self.updates, self._last = state["updates"], state["last"]
         self._mean, self._inverse, self._parts = state["mean"], state["inverse"], state["parts"]
 
@@ -133,15 +120,3 @@ def _distance(x: Floats, mean: Floats, inverse: Floats, parts: Floats) -> float:
         parts[i] = (x[i] - mean[i]) * pull
         total += parts[i]
     return float(np.sqrt(max(total, d * 1e-12) / d))
-
-
-def _moments(a: str, b: str, c: Any) -> list[Any]:
-    if a == b:
-        return [a, b, c.mean.n, c.mean.get(), c._S]
-    return [a, b, c.mean_x.n, c.mean_x.get(), c.mean_y.get(), c.cov]
-
-
-def _var(n: float, mean: float, total: float) -> stats.Var:
-    var = stats.Var()
-    var.mean.n, var.mean._mean, var._S = n, mean, total
-    return var

@@ -61,7 +61,7 @@ class Judgement(Struct, frozen=True):
     """What follows for a scope. ``causes`` are those that made it; ``hold_until`` is desk time (level ``hold``), and so
     is ``again_at``, when what is put off must be judged again (0: nothing is); ``looks``: only until the fleet was seen.
     ``flow``: the causes mean new orders, now. ``server``: where the flow comes from. ``seen``: inputs behind it (up to 2).
-    ``ts_decided``: event time of the input that decided it (when a hold ran out: that of the newest cause, plus desk time since).
+    ``ts_decided``: event time of the input that decided it (a hold that ran out: of the newest cause, plus desk time since).
     """
 
     scope: str
@@ -121,9 +121,7 @@ def observed(before: Open | None, breach: Breach, at: int) -> Open:
     )
 
 
-def judge(
-    config: DeskConfig, opens: Sequence[Open], at: int, ts: int | None, fleet: FleetView = ALONE
-) -> Judgement:
+def judge(config: DeskConfig, opens: Sequence[Open], at: int, ts: int | None, fleet: FleetView = ALONE) -> Judgement:
     """What the breaches open on one scope mean at desk time ``at``.
 
     opens: in the order in which they opened, at least one. ts: event time of the breach just taken in; None when a

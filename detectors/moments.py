@@ -1,0 +1,108 @@
+"""Mean and covariance of vectors, learned one at a time: the recursion of river's ``EmpiricalCovariance``, compiled."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from river import covariance, stats
+
+from schemas.jit import compiled
+
+Floats = NDArray[np.float64]
+
+
+class Moments:
+    """Welford's recursion for d named components (ddof 1). ``river()`` gives the estimator that has seen the same: river
+    keeps an object a pair, of which each update is a call, 78 for twelve components; here they are two arrays, with
+    the same numbers bit for bit (tests/detectors/test_novelty.py).
+
+    inputs: names. mean: (d,). Pairs have river's order: names sorted, the lower one first.
+    """
+
+    def __init__(self, inputs: Sequence[str]) -> None:
+        self._inputs = tuple(inputs)
+        d = len(inputs)
+        order = sorted(range(d), key=lambda k: self._inputs[k])
+        self._rank = np.array([order.index(k) for k in range(d)])
+        self._order = order
+        self.n = 0.0
+        self.mean: Floats = np.zeros(d)
+        self._cov: Floats = np.zeros((d, d))
+        """By component: for a pair its covariance, on the diagonal the sum of squares."""
+
+    def update(self, x: Floats) -> None:
+        """A vector (d,)."""
+        self.n += 1.0
+        _update(x, self.n, self._rank, self.mean, self._cov)
+
+    def matrix(self) -> Floats:
+        """(d, d) the covariance; zeros before the second vector."""
+        out = self._cov.copy()
+        diagonal = np.diag_indices(len(out))
+        out[diagonal] = out[diagonal] / (self.n - 1.0) if self.n > 1.0 else 0.0
+        return out
+
+    def river(self) -> covariance.EmpiricalCovariance:
+        """River's own, that has learned the same vectors."""
+        found = covariance.EmpiricalCovariance()
+        for a, b, n, *rest in self.state():
+            if a == b:
+                found.matrix[a, b] = var_of(n, rest[0], rest[1])
+            else:
+                pair = stats.Cov()
+                pair.mean_x.n, pair.mean_x._mean = n, rest[0]
+                pair.mean_y.n, pair.mean_y._mean = n, rest[1]
+                pair.cov = rest[2]
+                found.matrix[a, b] = pair
+        return found
+
+    def state(self) -> list[list[Any]]:
+        """Plain values: of each pair names, count, means and covariance, then of each component name twice, count, mean
+        and sum of squares."""
+        if not self.n:
+            return []
+        names, mean, cov, order = self._inputs, self.mean.tolist(), self._cov.tolist(), self._order
+        pairs: list[list[Any]] = [
+            [names[i], names[j], self.n, mean[i], mean[j], cov[i][j]]
+            for k, i in enumerate(order) for j in order[k + 1 :]
+        ]  # fmt: skip
+        return pairs + [[names[i], names[i], self.n, mean[i], cov[i][i]] for i in order]
+
+    def load(self, state: Sequence[Sequence[Any]]) -> None:
+        """The reverse of ``state``."""
+        self.n = 0.0
+        self.mean[:], self._cov[:] = 0.0, 0.0
+        at = {name: k for k, name in enumerate(self._inputs)}
+        for a, b, n, *rest in state:
+            i, j = at[a], at[b]
+            self.n = n
+            self._cov[i, j] = self._cov[j, i] = rest[-1]
+            if i == j:
+                self.mean[i] = rest[0]
+
+
+def var_of(n: float, mean: float, squares: float) -> stats.Var:
+    """River's variance of n values with this mean and sum of squared distances from it."""
+    var = stats.Var()
+    var.mean.n, var.mean._mean, var._S = n, mean, squares
+    return var
+
+
+@compiled
+def _update(x: Floats, n: float, rank: NDArray[np.int64], mean: Floats, cov: Floats) -> None:
+    """As ``stats.Cov.update`` for each pair and ``stats.Var.update`` for each component, n counted already."""
+    d = len(x)
+    over = max(n - 1.0, 1.0)
+    share = 1.0 / n
+    for i in range(d):
+        for j in range(i + 1, d):
+            low, high = (i, j) if rank[i] < rank[j] else (j, i)
+            after = mean[high] + share * (x[high] - mean[high])
+            change = ((x[low] - mean[low]) * (x[high] - after) - cov[i, j]) / over
+            cov[i, j] += change
+            cov[j, i] = cov[i, j]
+    for i in range(d):
+        before = mean[i]
+        mean[i] += share * (x[i] - before)
+        cov[i, i] += (x[i] - before) * (x[i] - mean[i])
