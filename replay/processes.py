@@ -30,6 +30,7 @@ from replay.merge import Timed, stage1_stream
 from replay.parquet import PIECE_ROWS, ParquetLog
 from replay.ring import Feed, Outlet, Ring, fed
 from replay.shared_pass import shared_sources
+from schemas import collector
 from schemas.events import Batch
 from schemas.topics import ORDERFLOW
 
@@ -205,6 +206,7 @@ class _Inbox:
 def _work(give: Connection, take: Connection, ring: Ring, job: _Job) -> None:
     """A process: its part of the log to its end; the last word is why it failed, if it did. A parent that is gone ends
     it."""
+    collector.calm()
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
             _send_all(give, fed(ring, take), job)

@@ -2,7 +2,6 @@
 
 import asyncio
 import faulthandler
-import gc
 import importlib.util
 import logging
 import os
@@ -17,6 +16,7 @@ from aiokafka import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from halts.gate_security import refusal_hint
+from schemas import collector
 from streams.app import build_app
 from streams.desk import DeskFactory
 from streams.metrics import Meter
@@ -61,7 +61,7 @@ def run(
     app.finalize()
     worker = app.Worker(loglevel=loglevel, quiet=True, override_logging=False)
     worker.on_worker_shutdown = must_end
-    _calm_collector()
+    collector.calm()
     try:
         worker.execute_from_commandline()
     except SystemExit as end:
@@ -84,14 +84,6 @@ def must_end(within_s: float = STOP_S_MAX, leave: Callable[[int], Any] = os._exi
     timer = threading.Timer(within_s, overdue)
     timer.daemon = True
     timer.start()
-
-
-def _calm_collector() -> None:
-    """Python looks for dead cycles after every 700 objects that are made and not yet gone; a batch makes thousands and
-    no cycle, and the modules loaded are some 400,000 objects to look through. That took a quarter of a busy worker."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 class Calm(logging.Filter):

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import get_context, parent_process
 from typing import Any, Final
 
+from schemas import collector
+
 NICE: Final = 5
 """Of the processes."""
 Job = Callable[[], dict[str, Any]]
@@ -17,6 +19,7 @@ def _call(job: Job) -> dict[str, Any]:
 
 def _begin() -> None:
     os.nice(NICE)
+    collector.calm()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -95,8 +95,10 @@ def _offline(
     from replay.output import OutputFiles
     from replay.processes import stage1_elsewhere, useful
     from replay.runner import Observers, Run
+    from schemas import collector
 
     begun = time.perf_counter()
+    collector.calm()
     with ExitStack() as stack:
         total = sum(source.rows for source in opened.sources())
         observers = Observers(events=stack.enter_context(events_bar("replay", total, quiet)))
