@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from halts import proposals
 from halts.draft import Draft
 from halts.drills import end_if_due, is_probe
+from halts.idle import node_is_news, passed, scopes_of_flow
 from halts.orders import AFTER_HALT_FLOW, BY_DESK, NO_ACK, distrust, flow_cause, widen
 from halts.policy import largest_money
 from halts.state import (
@@ -25,11 +26,8 @@ from halts.state import (
     Touched,
 )
 from schemas.records import Ack, Cause, State
-from schemas.scopes import CANARY, FIRM, parse, scope
+from schemas.scopes import CANARY, parse, scope
 from schemas.units import MS_NS
-
-NODE_NEWS_NS = 500 * MS_NS
-"""A node that is heard more often than this is noted once."""
 
 __all__ = ["AFTER_HALT_FLOW", "ack", "flow", "node_alive", "time_passes", "touch"]
 
@@ -42,11 +40,10 @@ def touch(d: Draft, t: Touch) -> None:
 
 def node_alive(d: Draft, server: str) -> None:
     """The node lives. If it had not been known to, its gate owes answers to the halts that are being carried out."""
-    alive = d.alive(server)
-    if alive and d.now - d.state.nodes[server] < NODE_NEWS_NS:
+    if not node_is_news(d.config, d.state, server):
         return
     joins: dict[str, GateAck] = {}
-    if not alive:
+    if not d.alive(server):
         for name in d.state.live:
             s = d.scope(name)
             if s.state == "HALTING" and parse(name)[0] != "server" and server not in s.gates:
@@ -116,14 +113,12 @@ def _not_counting(s: ScopeState, gate: GateAck, a: Ack) -> str:
 
 def flow(d: Draft, f: Flow) -> None:
     """Orders left a server in a frame that began after its gate had said ``blocked``."""
-    for name in (scope("server", f.server), FIRM):
+    for name in scopes_of_flow(f.server):
         if name not in d.state.live:
             continue
         s = d.scope(name)
-        gate = s.gates.get(f.server)
-        if not s.closed or s.action == "reduce_only" or gate is None or not gate.blocked_ts:
-            continue
-        if f.began_ts <= gate.blocked_ts + d.config.after_halt_grace_ms * MS_NS:
+        gate = passed(d.config, s, f.server, f.began_ts)
+        if gate is None:
             continue
         evidence: dict[str, object] = {"orders": f.orders, "frame_ts": f.began_ts, "blocked_ts": gate.blocked_ts}
         cause = flow_cause(f.server, gate, f.began_ts, evidence, f.source)

@@ -1,7 +1,6 @@
 """Stage 2: the desk. Verdicts, acks and commands in; halt records, heartbeats and the audit chain out."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -13,12 +12,15 @@ from halts import audit, overview
 from halts.clock import Clock
 from halts.config import DeskConfig
 from halts.coverage import Coverage
+from halts.idle import Deadline, flow_is_news, node_is_news
 from halts.keys import Ring
 from halts.ledger import decide, evolve
 from halts.opens import Opens, OpensState
 from halts.policy import Judgement
+from halts.runs import Run, Runs
 from halts.state import (
     NEVER,
+    Advanced,
     CommandTaken,
     Event,
     Flow,
@@ -42,6 +44,7 @@ from schemas.records import (
     HaltRecord,
     Heartbeat,
     NodeSeen,
+    Source,
     Tick,
     Verdict,
     Watch,
@@ -51,15 +54,12 @@ from schemas.topics import AUDIT, HALTS, HEARTBEAT_KEY, Topic
 from schemas.units import MS_NS
 
 SNAPSHOT_VERSION: Final = 3
-RUNS_MAX: Final = 256
-"""Runs of inputs kept before they go to ``audit``."""
 
 Verify = Callable[[Command], str | None]
 """What is wrong with a command's signature; None if nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeskInput:
+class DeskInput(Struct, frozen=True):
     """One record and where it stands. topic: with or without prefix, but always the same for one topic."""
 
     topic: str
@@ -68,22 +68,12 @@ class DeskInput:
     record: Verdict | Ack | Command
 
 
-@dataclass(frozen=True, slots=True)
-class DeskOutput:
+class DeskOutput(Struct, frozen=True):
     """One record to publish."""
 
     topic: Topic
     key: str
     record: HaltRecord | Heartbeat | AuditRecord
-
-
-class Run(Struct, frozen=True, array_like=True):
-    """Inputs of one topic taken in one after the other: offsets ``first`` to ``last``."""
-
-    topic: str
-    partition: int
-    first: int
-    last: int
 
 
 class Snapshot(Struct, frozen=True):
@@ -119,16 +109,17 @@ class Desk:
         self.fenced = False
         self._clock = Clock()
         self._ledger = LedgerState()
+        self._deadline = Deadline(config)
         self._opens = Opens(config)
         self._fleet = Fleet(config.fleet)
         self._chain = audit.Chain()
         self._coverage = Coverage()
         self._positions: dict[tuple[str, int], int] = {}
-        self._runs: list[Run] = []
+        self._runs = Runs()
         self._runs_at = 0
         self._repeats = 0
         self._out: list[DeskOutput] = []
-        self._input: list[str | int] = []
+        self._at: DeskInput | Source = _STANDING
 
     @property
     def ledger(self) -> LedgerState:
@@ -146,13 +137,17 @@ class Desk:
         for given in inputs:
             if self.fenced:
                 break
-            place = (given.topic, given.partition)
-            if given.offset < self._positions.get(place, 0):
+            topic, partition, offset = given.topic, given.partition, given.offset
+            place = (topic, partition)
+            if offset < self._positions.get(place, 0):
                 self._repeats += 1
                 continue
-            self._positions[place] = given.offset + 1
-            self._input = [given.topic, given.partition, given.offset]
-            self._note_run(given)
+            self._positions[place] = offset + 1
+            self._at = given
+            if not self._runs.goes_on(topic, partition, offset):
+                if self._runs.full:
+                    self._flush_runs()
+                self._runs.begin(topic, partition, offset)
             self._take(given)
         return self._out
 
@@ -170,7 +165,7 @@ class Desk:
                 self._coverage = self._coverage.taken(record, self._clock.ts)
             case NodeSeen():
                 self._fleet.node(record.node, given, self._clock.now)
-                self._apply(NodeAlive(record.node.server))
+                self._alive(record.node.server)
             case Ack():
                 self._apply(record)
             case Command():
@@ -185,12 +180,15 @@ class Desk:
             return
         self._clock = self._clock.tick(tick.ts, self.config.tick_step_ms_max * MS_NS)
         now = self._clock.now
-        live = frozenset(name for name in self._ledger.live if self._opens.has(name))
-        self._apply(TimePasses(now, live))
+        if now < self._deadline.at(self._ledger):
+            self._ledger = evolve(self._ledger, Advanced(now))
+        else:
+            self._apply(TimePasses(now, frozenset(name for name in self._ledger.live if self._opens.has(name))))
         for breach in self._fleet.tick(now):
             self._taken(breach)
-        for judgement in self._opens.due(now, self._fleet.view(now)):
-            self._apply(judgement)
+        if self._opens.is_due(now):
+            for judgement in self._opens.due(now, self._fleet.view(now)):
+                self._apply(judgement)
         if tick.probe:
             self._apply(Probe(at))
         if self._clock.beat_is_due:
@@ -207,13 +205,20 @@ class Desk:
             self._flush_runs()
 
     def _row(self, row: FeatureRow) -> None:
-        if any(row.values.values()):
-            self._apply(NodeAlive(row.server))
-        orders = row.values.get("orders", 0) + row.values.get("replaces", 0)
-        if orders > 0 and self._ledger.live:
+        server, values = row.server, row.values
+        if node_is_news(self.config, self._ledger, server) and any(values.values()):
+            self._apply(NodeAlive(server))
+        if not self._ledger.live:
+            return
+        orders, began_ts = values.get("orders", 0) + values.get("replaces", 0), row.frame * FRAME_NS
+        if orders > 0 and flow_is_news(self.config, self._ledger, server, began_ts):
             source = row.source
             first = FirstEvent(source.topic, source.partition, source.offset, row.ts, item=source.item)
-            self._apply(Flow(row.server, row.ts, row.frame * FRAME_NS, int(orders), first, row.money))
+            self._apply(Flow(server, row.ts, began_ts, int(orders), first, row.money))
+
+    def _alive(self, server: str) -> None:
+        if node_is_news(self.config, self._ledger, server):
+            self._apply(NodeAlive(server))
 
     def _breach(self, breach: Breach, given: DeskInput) -> None:
         breach = _with_valid_scope(breach)
@@ -222,7 +227,7 @@ class Desk:
             return
         self._fleet.breach(breach, given, self._clock.now)
         if breach.server:
-            self._apply(NodeAlive(breach.server))
+            self._alive(breach.server)
         self._taken(breach)
 
     def _taken(self, breach: Breach) -> None:
@@ -240,13 +245,11 @@ class Desk:
             return "signatures are required, but this desk has no keys to check them with: configure the keys"
         return None
 
-    def _apply(self, given: Input | Judgement) -> list[Event]:
-        events = decide(self.config, self._ledger, given)
-        for event in events:
+    def _apply(self, given: Input | Judgement) -> None:
+        for event in decide(self.config, self._ledger, given):
             before = self._ledger
             self._ledger = evolve(before, event)
             self._tell(before, event)
-        return list(events)
 
     def _tell(self, before: LedgerState, event: Event) -> None:
         """What goes out because of ``event``."""
@@ -272,23 +275,17 @@ class Desk:
         return record
 
     def _audit(self, kind: str, body: dict[str, Any]) -> None:
-        self._chain, record = self._chain.append(kind, {**body, "input": self._input}, self.generation)
+        at = self._at
+        self._chain, record = self._chain.append(
+            kind, {**body, "input": [at.topic, at.partition, at.offset]}, self.generation
+        )
         self._out.append(DeskOutput(AUDIT, "", record))
-
-    def _note_run(self, given: DeskInput) -> None:
-        last = self._runs[-1] if self._runs else None
-        if last is not None and (last.topic, last.partition) == (given.topic, given.partition):
-            self._runs[-1] = Run(last.topic, last.partition, last.first, given.offset)
-            return
-        if len(self._runs) >= RUNS_MAX:
-            self._flush_runs()
-        self._runs.append(Run(given.topic, given.partition, given.offset, given.offset))
 
     def _flush_runs(self) -> None:
         """The order in which inputs were taken in goes to ``audit``."""
-        runs, self._runs, self._runs_at = self._runs, [], self._clock.now
+        runs, self._runs, self._runs_at = self._runs.listed(), Runs(), self._clock.now
         if runs:
-            self._audit("inputs", {"runs": msgspec.to_builtins(runs)})
+            self._audit("inputs", {"runs": msgspec.to_builtins(list(runs))})
 
     def waiting(self) -> bool:
         """Whether an ack is still due, or a statistical halt is being held for a second input: ticks will decide."""
@@ -312,7 +309,7 @@ class Desk:
         if any(record.generation > self.generation for record in standing.values()):
             self.fenced = True
             return []
-        self._input = [HALTS.name, 0, -1]
+        self._at = _STANDING
         for name in self._ledger.live:
             if name not in standing or standing[name].epoch < self._ledger.scope(name).epoch:
                 self._publish(name)
@@ -335,7 +332,7 @@ class Desk:
             opens=self._opens.state(),
             chain=self._chain,
             positions=positions,
-            runs=tuple(self._runs),
+            runs=self._runs.listed(),
             runs_at=self._runs_at,
             repeats=self._repeats,
             fenced=self.fenced,
@@ -365,7 +362,7 @@ class Desk:
         desk._opens = Opens(config, state.opens)
         desk._fleet = Fleet.restore(config.fleet, state.fleet)
         desk._positions = {(topic, partition): offset for topic, partition, offset in state.positions}
-        desk._runs, desk._runs_at, desk._repeats = list(state.runs), state.runs_at, state.repeats
+        desk._runs, desk._runs_at, desk._repeats = Runs(state.runs), state.runs_at, state.repeats
         return desk
 
     def view(self) -> dict[str, Any]:
@@ -381,6 +378,10 @@ class Desk:
             "open_breaches": self._opens.listed(),
             "fleet": self._fleet.ratios(),
         }
+
+
+_STANDING: Final = Source(HALTS.name, 0, -1)
+"""Stands for what ``adopt`` was told."""
 
 
 def _with_valid_scope(breach: Breach) -> Breach:

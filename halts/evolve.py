@@ -116,6 +116,8 @@ def _distrusted(state: LedgerState, event: Distrusted) -> LedgerState:
 
 def _node_heard(state: LedgerState, event: NodeHeard) -> LedgerState:
     nodes = {**state.nodes, event.server: state.now}
+    if not event.joins:
+        return replace(state, nodes=nodes)
     scopes = dict(state.scopes)
     for name, gate in event.joins.items():
         scopes[name] = replace(scopes[name], gates={**scopes[name].gates, event.server: gate})

@@ -123,6 +123,10 @@ class Opens:
             self._holds.pop(scope, None)
         return judgement if halts else None
 
+    def is_due(self, at: int) -> bool:
+        """Has any hold, or anything put off, run out at desk time ``at``? If not, ``due`` gives nothing."""
+        return any(at >= until for waits in (self._holds, self._put_off) for until in waits.values())
+
     def due(self, at: int, fleet: FleetView = ALONE) -> Iterable[Judgement]:
         """Judgements of the scopes whose hold, or what was put off, has run out at desk time ``at``, in order."""
         waits = (*self._holds.items(), *self._put_off.items())

@@ -1,6 +1,7 @@
 """The ledger as other people see it: halt records, audit bodies, the view for status and metrics."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -74,35 +75,26 @@ def transition_body(was: ScopeState, now: ScopeState, record: HaltRecord) -> dic
 
 def audit_kind(event: Event) -> str | None:
     """Kind of the audit record of an event other than a transition; None: it leaves none."""
-    match event:
-        case CauseAdded():
-            return "cause"
-        case Acked():
-            return "ack"
-        case AckIgnored():
-            return "record_refused" if event.ack.status == "refused" else "ack_ignored"
-        case Distrusted():
-            return event.why
-        case Requested():
-            return "request"
-        case CommandTaken():
-            return "command"
-        case Refused():
-            return "refused"
-        case Repeated():
-            return "repeated"
-        case BrokeGlass():
-            return "break_glass"
-        case Proposed():
-            return "proposal"
-        case Configured():
-            return "config"
-        case Adopted():
-            return "adopted"
-        case Overtaken():
-            return "overtaken"
-        case _:
-            return None
+    if isinstance(event, AckIgnored):
+        return "record_refused" if event.ack.status == "refused" else "ack_ignored"
+    if isinstance(event, Distrusted):
+        return event.why
+    return _AUDIT_KINDS.get(type(event))
+
+
+_AUDIT_KINDS: Final[Mapping[type, str]] = {
+    CauseAdded: "cause",
+    Acked: "ack",
+    Requested: "request",
+    CommandTaken: "command",
+    Refused: "refused",
+    Repeated: "repeated",
+    BrokeGlass: "break_glass",
+    Proposed: "proposal",
+    Configured: "config",
+    Adopted: "adopted",
+    Overtaken: "overtaken",
+}
 
 
 def view(ledger: LedgerState) -> dict[str, Any]:
