@@ -154,11 +154,11 @@ class Desk:
     def _take(self, given: DeskInput) -> None:
         record = given.record
         match record:
-            case Tick():
-                self._tick(record, FirstEvent(given.topic, given.partition, given.offset, record.ts))
             case FeatureRow():
                 self._fleet.row(record, given, self._clock.now)
                 self._row(record)
+            case Tick():
+                self._tick(record, given)
             case Breach():
                 self._breach(record, given)
             case Watch():
@@ -174,7 +174,7 @@ class Desk:
             case DeclaredSeen():
                 self._fleet.declared(record.declared, given, self._clock.now)
 
-    def _tick(self, tick: Tick, at: FirstEvent) -> None:
+    def _tick(self, tick: Tick, given: DeskInput) -> None:
         if tick.generation != self.generation:
             self.fenced = tick.generation > self.generation
             return
@@ -190,7 +190,7 @@ class Desk:
             for judgement in self._opens.due(now, self._fleet.view(now)):
                 self._apply(judgement)
         if tick.probe:
-            self._apply(Probe(at))
+            self._apply(Probe(FirstEvent(given.topic, given.partition, given.offset, tick.ts)))
         if self._clock.beat_is_due:
             self._opens.sweep(now)
             beat = Heartbeat(

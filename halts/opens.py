@@ -125,7 +125,9 @@ class Opens:
 
     def is_due(self, at: int) -> bool:
         """Has any hold, or anything put off, run out at desk time ``at``? If not, ``due`` gives nothing."""
-        return any(at >= until for waits in (self._holds, self._put_off) for until in waits.values())
+        if not self._holds and not self._put_off:
+            return False
+        return at >= min((*self._holds.values(), *self._put_off.values()))
 
     def due(self, at: int, fleet: FleetView = ALONE) -> Iterable[Judgement]:
         """Judgements of the scopes whose hold, or what was put off, has run out at desk time ``at``, in order."""

@@ -3,7 +3,7 @@ is refused, and in how much of it crosses the spread."""
 
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct, field
@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from detectors.fleet.alarm import Alarm
 from detectors.fleet.config import FleetConfig
 from detectors.fleet.detector import told, verdict
-from detectors.fleet.peers import BOUNDLESS, others, ratio
+from detectors.fleet.peers import BOUNDLESS, each_others, others
 from detectors.fleet.roster import ASKS, COUNTS, FILLS, HITS, PARENTS, REJECTS, Roster, Server
 from schemas.records import Breach, Family
 from schemas.units import S_NS
@@ -31,7 +31,7 @@ REJECT_PRIOR, REJECT_PRIOR_NOW = 500.0, 20.0
 """Orders by which a server's share of refused orders (of five minutes, of a second) is drawn to the least ordinary."""
 AFTER_NS: Final = 600 * S_NS
 """A change of the server this recent is named in the evidence."""
-_STEPS: Final = tuple(tuple((math.log(r), r - 1.0) for r in jumps) for jumps in JUMPS)
+_STEPS: Final = tuple((math.log(r), r - 1.0, math.log(r2), r2 - 1.0) for r, r2 in JUMPS)
 UNITS: Final = ("orders a second", "orders a parent", "% of orders refused", "% of fills crossing the spread")
 
 
@@ -67,18 +67,19 @@ class Compared(Struct):
 
     def smooth(self, counts: list[float], span: int) -> None:
         """Take in counts of so many frames."""
-        asks, parents, fills, hits, rejects = (c / span for c in counts)
+        asks, parents, fills, hits, rejects = counts
+        asks, parents, fills, hits, rejects = asks / span, parents / span, fills / span, hits / span, rejects / span
         seen = self.seen
-        gain = span / (span + min(seen, FAST))
+        gain = span / (span + (seen if seen < FAST else FAST))
         self.asks_now += gain * (asks - self.asks_now)
         self.parents_now += gain * (parents - self.parents_now)
         self.rejects_now += gain * (rejects - self.rejects_now)
-        gain = span / (span + min(seen, SLOW))
+        gain = span / (span + (seen if seen < SLOW else SLOW))
         self.asks_slow += gain * (asks - self.asks_slow)
         self.parents_slow += gain * (parents - self.parents_slow)
         self.fills_slow += gain * (fills - self.fills_slow)
         self.hits_slow += gain * (hits - self.hits_slow)
-        gain = span / (span + min(seen, LONG))
+        gain = span / (span + (seen if seen < LONG else LONG))
         self.asks_long += gain * (asks - self.asks_long)
         self.rejects_long += gain * (rejects - self.rejects_long)
         self.seen = min(seen + span, LONG)
@@ -86,12 +87,13 @@ class Compared(Struct):
     def show(self, reject_share_min: float) -> None:
         """Work out what peers are compared by: ``moving``, ``fan_out``, ``refused``, ``refused_now``, ``crossing``."""
         self.moving = self.asks_now / self.rate
-        self.fan_out = ratio(self.asks_slow, self.parents_slow)
+        parents, fills = self.parents_slow, self.fills_slow
+        self.fan_out = self.asks_slow / parents if parents > 0 else BOUNDLESS
         least = REJECT_PRIOR * reject_share_min
         self.refused = (self.rejects_long * LONG + least) / (self.asks_long * LONG + REJECT_PRIOR)
         least = REJECT_PRIOR_NOW * reject_share_min
         self.refused_now = (self.rejects_now * FAST + least) / (self.asks_now * FAST + REJECT_PRIOR_NOW)
-        self.crossing = ratio(self.hits_slow, self.fills_slow)
+        self.crossing = self.hits_slow / fills if fills > 0 else BOUNDLESS
 
     moving: float = 1.0
     fan_out: float = BOUNDLESS
@@ -100,16 +102,39 @@ class Compared(Struct):
     crossing: float = BOUNDLESS
 
 
-class Peers(Struct):
-    """What the servers whose rows come show, each quantity in ascending order."""
+class Shown:
+    """One quantity of the servers whose rows come. ``ordered``: ascending."""
 
-    moving: list[float]
-    fan_out: list[float]
-    refused: list[float]
-    refused_now: list[float]
-    crossing: list[float]
+    def __init__(self, values: list[float]) -> None:
+        self.ordered = sorted(values)
+        self._others = each_others(values, self.ordered)
+
+    def others(self, at: int, own: float) -> float:
+        """The median of the peers of the server at place ``at`` of ``values``; -1: it is not among them."""
+        return self._others[at] if at >= 0 else others(self.ordered, own)
+
+
+class Peers(NamedTuple):
+    """What the servers whose rows come show."""
+
+    moving: Shown
+    fan_out: Shown
+    refused: Shown
+    refused_now: Shown
+    crossing: Shown
     parents: float
     """Median of parents per frame."""
+
+
+class Fresh(NamedTuple):
+    """A server that has new rows. counts: of them. span: frames. at: its place among the servers whose rows come, or
+    -1."""
+
+    server: Server
+    one: Compared
+    counts: list[float]
+    span: int
+    at: int
 
 
 class Divergence:
@@ -171,13 +196,16 @@ class Divergence:
 
     def judge(self, roster: Roster, now: int) -> list[Breach]:
         """Score, then learn."""
-        new: list[tuple[Server, Compared, list[float], int]] = []
+        new: list[Fresh] = []
         current: list[Compared] = []
+        compared, current_ns = self.compared, self._current_ns
         for server in roster.servers.values():
-            one = self.compared.get(server.name)
+            one = compared.get(server.name)
             if one is None:
-                one = self.compared[server.name] = Compared()
-            if now - server.heard_at <= self._current_ns:
+                one = compared[server.name] = Compared()
+            at = -1
+            if now - server.heard_at <= current_ns:
+                at = len(current)
                 current.append(one)
             elif one.hot:
                 one.walks = [[0.0] * len(jumps) for jumps in JUMPS]  # it was halted, or has gone: nothing flows
@@ -187,72 +215,79 @@ class Divergence:
                 counts = [a - f, b - g, c - h, d - i, e - j]
                 one.frames, one.counts = server.frames, [a, b, c, d, e]
                 one.smooth(counts, span)
-                new.append((server, one, counts, span))
+                new.append(Fresh(server, one, counts, span, at))
         if new and len(current) > 1:
             self._walk(current, new)
         found: list[Breach] = []
         for server in roster.servers.values():
-            if self.compared[server.name].hot:
+            if compared[server.name].hot:
                 found += self._tell(roster, server, now)
-        for server, one, counts, span in new:
-            if not server.opens and self._worst(one) < self._config.limit_nats / 4:
+        learns = self._config.limit_nats / 4
+        for server, one, counts, span, _ in new:
+            if not server.opens and not (one.hot and self._worst(one) >= learns):
                 one.known = min(one.known + span, KNOWN_MAX)
                 gain = min(span / one.known, 1.0)
                 one.usual += gain * (counts[ASKS] / span - one.usual)
                 one.parents += gain * (counts[PARENTS] / span - one.parents)
         return found
 
-    def _walk(self, current: list[Compared], new: list[tuple[Server, Compared, list[float], int]]) -> None:
+    def _walk(self, current: list[Compared], new: list[Fresh]) -> None:
         """One step of the CUSUMs of every server that has new rows."""
-        least = self._config.reject_share_min
-        usual = sorted(one.usual if one.known else one.asks_now for one in current)
-        for one in current:
-            own = one.usual if one.known else one.asks_now
-            middle = others(usual, own)
-            one.rate = max((one.usual * one.known + middle * KNOWN) / (one.known + KNOWN), self._floor)
+        least, floor = self._config.reject_share_min, self._floor
+        usual = [one.usual if one.known else one.asks_now for one in current]
+        for one, middle in zip(current, each_others(usual, sorted(usual)), strict=True):
+            one.rate = max((one.usual * one.known + middle * KNOWN) / (one.known + KNOWN), floor)
             one.show(least)
         peers = Peers(
-            sorted([one.moving for one in current]), sorted([one.fan_out for one in current]),
-            sorted([one.refused for one in current]), sorted([one.refused_now for one in current]),
-            sorted([one.crossing for one in current]), others(sorted([one.parents_slow for one in current]), None),
+            Shown([one.moving for one in current]), Shown([one.fan_out for one in current]),
+            Shown([one.refused for one in current]), Shown([one.refused_now for one in current]),
+            Shown([one.crossing for one in current]), others(sorted([one.parents_slow for one in current]), None),
         )  # fmt: skip
-        self.moving = others(peers.moving, None)
+        self.moving = others(peers.moving.ordered, None)
         risen = [max(one.parents_now, one.parents_slow) / one.parents for one in current if one.parents > 0]
         self.moving_parents = others(sorted(risen), None)
-        for _, one, counts, span in new:
-            expected = self._expected(one, peers, counts, span)
-            asks = counts[ASKS]
-            hot = False
-            for k, (n, e) in enumerate(zip((asks, asks, counts[REJECTS], counts[HITS]), expected, strict=True)):
-                walks = one.walks[k]
-                (gain, cost), (gain2, cost2) = _STEPS[k]
-                low, high = walks
-                if n <= e and one.alarms[k].open:
-                    low, high = low / 2, high / 2
-                low += min(gain * n - cost * e, self._most[k])
-                high += min(gain2 * n - cost2 * e, self._most[k])
-                walks[0], walks[1] = low if low > 0.0 else 0.0, high if high > 0.0 else 0.0
-                hot = hot or low > 0.0 or high > 0.0
-            one.hot = one.hot or hot
+        for fresh in new:
+            one, counts = fresh.one, fresh.counts
+            rate, fan_out, refused, crossing = self._expected(fresh, peers)
+            self._step(one, 0, counts[ASKS], rate)
+            self._step(one, 1, counts[ASKS], fan_out)
+            self._step(one, 2, counts[REJECTS], refused)
+            self._step(one, 3, counts[HITS], crossing)
 
-    def _expected(
-        self, one: Compared, peers: Peers, counts: list[float], span: int
-    ) -> tuple[float, float, float, float]:
+    def _expected(self, fresh: Fresh, peers: Peers) -> tuple[float, float, float, float]:
         """Allowed events since the last judgement, by channel."""
         c, floor = self._config, self._floor
+        _, one, counts, span, at = fresh
         room = c.headroom * (1.0 + KNOWN / (KNOWN + one.known)) * span
-        moving = max(others(peers.moving, one.moving), RATIO_MIN)
-        asked = max(one.parents_slow, one.parents_now, peers.parents / 4, 1e-6) * others(peers.fan_out, one.fan_out)
+        moving = max(peers.moving.others(at, one.moving), RATIO_MIN)
+        asked = max(one.parents_slow, one.parents_now, peers.parents / 4, 1e-6) * peers.fan_out.others(at, one.fan_out)
         refused = max(
-            others(peers.refused, one.refused), others(peers.refused_now, one.refused_now), c.reject_share_min
+            peers.refused.others(at, one.refused), peers.refused_now.others(at, one.refused_now), c.reject_share_min
         )
-        crossing = max(others(peers.crossing, one.crossing), HITS_SHARE_MIN)
+        crossing = max(peers.crossing.others(at, one.crossing), HITS_SHARE_MIN)
         return (
             max(one.rate * moving, floor) * room,
             max(asked, floor) * room,
             counts[ASKS] * refused * c.headroom,
             counts[FILLS] * crossing * c.crossing_headroom,
         )
+
+    def _step(self, one: Compared, k: int, n: float, e: float) -> None:
+        """One step of the CUSUMs of channel ``k``: ``n`` events where ``e`` are allowed."""
+        gain, cost, gain2, cost2 = _STEPS[k]
+        up, up2 = gain * n - cost * e, gain2 * n - cost2 * e
+        walks = one.walks[k]
+        low, high = walks
+        if up <= 0.0 and up2 <= 0.0 and low == high == 0.0:
+            return  # at rest, as nearly always
+        if n <= e and one.alarms[k].open:
+            low, high = low / 2, high / 2
+        most = self._most[k]
+        low += min(up, most)
+        high += min(up2, most)
+        walks[0], walks[1] = low if low > 0.0 else 0.0, high if high > 0.0 else 0.0
+        if low > 0.0 or high > 0.0:
+            one.hot = True
 
     def _worst(self, one: Compared) -> float:
         """Largest score of a server, over its channels (nats)."""
@@ -262,12 +297,13 @@ class Divergence:
         c, one = self._config, self.compared[server.name]
         found = []
         one.hot = False
+        first = server.first
         for k, (name, walks, alarm) in enumerate(zip(self.names, one.walks, one.alarms, strict=True)):
             score = max(walks) / self._dispersions[k]
             if score <= 0.0 and alarm.first is None:
                 alarm.ratio = 0.0
                 continue
-            edge = alarm.step(score, c.limit_nats, now, self._quiet_ns, server.first)
+            edge = alarm.step(score, c.limit_nats, now, self._quiet_ns, first)
             one.hot = one.hot or score > 0.0 or alarm.open
             if edge:
                 evidence = self._evidence(k, one)

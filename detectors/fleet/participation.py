@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from detectors.fleet.alarm import Alarm
 from detectors.fleet.config import FleetConfig
 from detectors.fleet.detector import verdict
-from detectors.fleet.peers import BOUNDLESS, others
+from detectors.fleet.peers import BOUNDLESS, each_others
 from detectors.fleet.roster import Roster, Server
 from schemas.records import Breach, Family
 from schemas.units import S_NS
@@ -84,12 +84,12 @@ class Participation:
             # what a server held before it was met is not its doing
             steps.append((server, one, step if one.met else 0.0))
             one.profit, one.burn, one.met = profit, burn, bool(server.event)
-        ordered = sorted([step for _, _, step in steps])
+        values = [step for _, _, step in steps]
+        peers = each_others(values, sorted(values))
         found: list[Breach] = []
-        for server, one, step in steps:
+        for (server, one, step), common in zip(steps, peers, strict=True):
             if not step and not one.alarm.open:
                 continue
-            common = others(ordered, step)
             net = step - self._config.headroom * common if step > 0 and 0 < common < BOUNDLESS else step
             self._walk(one, max(net, 0.0) if step > 0 else step)
             found += self._tell(server, one, now)

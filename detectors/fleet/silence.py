@@ -53,6 +53,8 @@ class Silence:
         c = self._config = config.silence
         self._quiet_ns = round(c.quiet_s * S_NS)
         self._late_ns = round(c.lag_s * S_NS) // 2
+        self._flow_ns, self._missing_ns = c.flow_s * S_NS, c.missing_s * S_NS
+        self._limits = (c.heartbeat_s, float(c.missing_events), max(c.lag_s, 1e-3), c.lag_halt_s or 1.0)
         self.waits: dict[str, Waits] = {}
 
     def alarms(self) -> Iterator[tuple[str, Alarm]]:
@@ -73,22 +75,20 @@ class Silence:
     def _one(self, server: Server, waits: Waits, now: int) -> list[Breach]:
         c = self._config
         quiet_s = (now - server.beat_at) / S_NS if server.beat_at != NEVER else 0.0
-        flowed = now - server.asked_at <= c.flow_s * S_NS or waits.alarms[0].open
+        flowed = now - server.asked_at <= self._flow_ns or waits.alarms[0].open
         waits.missing_since = _since(waits.missing_since, server.missing >= c.missing_events, now)
-        missing = waits.missing_since >= 0 and now - waits.missing_since >= c.missing_s * S_NS
+        missing = waits.missing_since >= 0 and now - waits.missing_since >= self._missing_ns
         behind = self._behind(server, now)
         waits.behind_since = _since(waits.behind_since, behind >= c.lag_events, now)
         blind_s = (now - waits.behind_since) / S_NS if waits.behind_since >= 0 else 0.0
         scores = (
-            (quiet_s if flowed else 0.0, c.heartbeat_s),
-            (float(server.missing) if missing else 0.0, float(c.missing_events)),
-            (blind_s, max(c.lag_s, 1e-3)),
-            (blind_s if c.lag_halt_s else 0.0, c.lag_halt_s or 1.0),
-        )
+            quiet_s if flowed else 0.0, float(server.missing) if missing else 0.0, blind_s,
+            blind_s if c.lag_halt_s else 0.0,
+        )  # fmt: skip
         found = []
-        for name, alarm, (score, limit) in zip(KINDS, waits.alarms, scores, strict=True):
+        for name, alarm, score, limit in zip(KINDS, waits.alarms, scores, self._limits, strict=True):
             if score < limit and not alarm.open:
-                alarm.ratio = round(score / limit, 4)
+                alarm.ratio = round(score / limit, 4) if score else 0.0
                 continue
             edge = alarm.step(score, limit, now, self._quiet_ns, server.first)
             if edge:

@@ -3,7 +3,7 @@
 import pytest
 
 from detectors.fleet.config import FleetConfig
-from detectors.fleet.divergence import Divergence
+from detectors.fleet.divergence import Divergence, Shown
 from tests.detectors.fleet.fleet_world import NAMES, World, but, names_of, ordinary
 
 
@@ -143,3 +143,10 @@ def test_a_calm_fleet_raises_nothing() -> None:
     world = World(FleetConfig())
     world.run(400, ordinary(100))
     assert not world.out
+
+
+def test_a_server_that_is_not_among_those_whose_rows_come_is_compared_all_the_same() -> None:
+    shown = Shown([3.0, 1.0, 2.0])
+    assert [shown.others(at, own) for at, own in enumerate([3.0, 1.0, 2.0])] == [1.5, 2.5, 2.0]
+    assert shown.others(-1, 7.0) == 2.0, "of all"
+    assert shown.others(-1, 3.0) == 1.5, "without one that shows the same"

@@ -5,7 +5,7 @@ from statistics import median
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.fleet.peers import BOUNDLESS, others, ratio
+from detectors.fleet.peers import BOUNDLESS, each_others, others, ratio
 
 values = st.lists(st.one_of(st.floats(0, 1e6), st.sampled_from([0.0, 1.0, BOUNDLESS])), min_size=1, max_size=12)
 
@@ -17,6 +17,12 @@ def test_it_is_the_median_without_one(found: list[float], data: st.DataObject) -
     rest.remove(own)
     assert others(sorted(found), own) == (median(rest) if rest else BOUNDLESS)
     assert others(sorted(found), None) == median(found)
+
+
+@given(values)
+def test_for_each_at_once_it_is_the_same_to_the_bit(found: list[float]) -> None:
+    ordered = sorted(found)
+    assert each_others(found, ordered) == [others(ordered, own) for own in found]
 
 
 @given(values, st.floats(0, 1e6))
