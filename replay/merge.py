@@ -93,10 +93,11 @@ class Ticker:
         for now, verdict in verdicts:
             if not self.ticks:
                 self.next_ns = last = now - now % TICK_NS
-            while self.next_ns <= min(now, last + QUIET_NS_MAX):
-                yield self.tick()
             if self.next_ns <= now:
-                self.next_ns = now - now % TICK_NS
-                yield self.tick()
+                while self.next_ns <= min(now, last + QUIET_NS_MAX):
+                    yield self.tick()
+                if self.next_ns <= now:
+                    self.next_ns = now - now % TICK_NS
+                    yield self.tick()
             last = now
             yield verdict

@@ -142,17 +142,20 @@ class Run:
         self._see.events(events)
 
     def _inputs(self, verdicts: Iterable[Verdict]) -> Iterator[Any]:
+        wrap, topic = self._engines.desk_input, VERDICTS.name
         for verdict in verdicts:
             self._take(verdict)
-            yield self._engines.desk_input(VERDICTS.name, 0, self._offset, verdict)
+            yield wrap(topic, 0, self._offset, verdict)
             self._offset += 1
 
     def _take(self, record: Verdict | Ack | Command) -> None:
         if isinstance(record, Breach):
             self.result.verdicts[record.detector] += 1
             self._breaches.update(encode(record))
-        self._ticks += isinstance(record, Tick)
-        self._see.input(record)
+        elif isinstance(record, Tick):
+            self._ticks += 1
+        if self._see.input is not _nothing:
+            self._see.input(record)
 
     def _hear(self, outputs: Sequence[DeskOutputLike]) -> None:
         for output in outputs:
