@@ -27,7 +27,7 @@ from producers.codes import (
     Bools,
     Rows,
 )
-from producers.market import TICK9
+from producers.market import TICK9, climb
 from producers.tables import Style, copy_row
 from schemas.jit import Int, compiled
 from schemas.units import S_NS, US_NS
@@ -101,25 +101,37 @@ def send(
 
 
 @compiled
+def books(recs: Rows, rows: I64, depth: I64, room: I64) -> None:
+    """Where marketable children (``rows``) go: room (4, n) gets each one's book, shares, and depth of the book's levels.
+    depth: by symbol."""
+    for i in range(len(rows)):
+        rec = recs[rows[i]]
+        sym = np.int64(rec["sym"])
+        room[0, i] = sym * 2 + (1 if rec["side"] == BUY else 0)
+        room[1, i], room[2, i] = rec["qty"], depth[sym]
+
+
+@compiled
 def match(
-    recs: Rows, words: I64, at: int, rows: I64, there: I64, order: I64, qty: I64, level: I64, filled: I64,
-    bid: I64, ask: I64,
-) -> tuple[int, int]:  # fmt: skip
-    """Executions of marketable children against the ladder (a ``market.Sweep``), then cancels of what is left. Returns
-    the row after the last execution, and after the last cancel. What each execution takes on its way is yet to be
-    added, and its number."""
-    done = 0
-    for i in range(len(order)):
-        own = rows[order[i]]
-        if i == 0 or order[i] != order[i - 1]:
+    recs: Rows, words: I64, at: int, rows: I64, there: I64, room: I64, by_book: I64, pieces: I64, bid: I64, ask: I64
+) -> tuple[int, int]:
+    """Executions of marketable children against the ladders (``market.climb``), then cancels of what is left. room: of
+    ``books``, sorted by ``by_book``. Returns the row after the last execution, and after the last cancel. What each
+    execution takes on its way is yet to be added, and its number (``number``)."""
+    filled = room[3]
+    count = climb(room[0], room[1], room[2], by_book, pieces, filled)
+    done: Int = 0
+    for i in range(count):
+        own, level = rows[pieces[0, i]], pieces[2, i]
+        if i == 0 or pieces[0, i] != pieces[0, i - 1]:
             done = 0
         sym = recs[own]["sym"]
-        touch: Int = ask[sym] + level[i] if recs[own]["side"] == BUY else bid[sym] - level[i]
-        ts = there[own] + (20 + 15 * level[i]) * US_NS
-        rec = _put(recs, words, at + i, own, FILL, ts, qty[i], max(touch, 1) * TICK9)
+        touch: Int = ask[sym] + level if recs[own]["side"] == BUY else bid[sym] - level
+        ts = there[own] + (20 + 15 * level) * US_NS
+        rec = _put(recs, words, at + i, own, FILL, ts, pieces[1, i], max(touch, 1) * TICK9)
         rec["leaves"] -= done
-        done += qty[i]
-    end = at + len(order)
+        done += pieces[1, i]
+    end = at + count
     last = end
     for i in range(len(rows)):
         own = rows[i]
@@ -131,15 +143,26 @@ def match(
 
 
 @compiled
+def number(recs: Rows, at: int, way: I64, first: int) -> None:
+    """Executions from row ``at`` on: what each takes on its way in ns, and numbers from ``first`` on."""
+    for i in range(len(way)):
+        rec = recs[at + i]
+        rec["ts"] += way[i]
+        rec["exec"] = first + i
+
+
+@compiled
 def outcomes(
-    recs: Rows, edges: F64, rows: I64, chosen: F64, life_s: F64, share: F64, whole: F64, outcome: I64, part: I64,
-    life: I64, counts: I64,
+    recs: Rows, edges: F64, rows: I64, children: Rows, by_ts: I64, chosen: F64, life_s: F64, share: F64, whole: F64,
+    fate: I64, counts: I64,
 ) -> None:  # fmt: skip
-    """What becomes of resting children. chosen, life_s, share, whole: (n,) drawn. life: (n,) ns that a child is given,
-    0 where it is drawn. Writes outcome, part (shares filled half-way, 0: none) and life, and counts (6,): of outcomes,
-    and of those filled half-way."""
+    """What becomes of resting children. chosen, life_s, share, whole: (n,) drawn; a life that a child is given goes
+    before that which is drawn. Writes fate (3, n): outcome, shares filled half-way (0: none) and life in ns, and counts
+    (6,): of outcomes, and of those filled half-way."""
+    outcome, part, life = fate[0], fate[1], fate[2]
     for i in range(len(rows)):
         qty, k = recs[rows[i]]["qty"], 0
+        life[i] = children[by_ts[rows[i]]]["life_ns"]
         while k < 4 and chosen[i] >= edges[k]:
             k += 1
         if life[i] <= 0:
@@ -155,12 +178,13 @@ def outcomes(
 
 @compiled
 def rest(
-    recs: Rows, words: I64, at: int, rows: I64, there: I64, outcome: I64, part: I64, life: I64, counts: I64,
-    way: F64, orders: int, execs: int, bid: I64, ask: I64,
+    recs: Rows, words: I64, at: int, rows: I64, there: I64, fate: I64, counts: I64, way: F64,
+    orders: int, execs: int, bid: I64, ask: I64,
 ) -> int:  # fmt: skip
     """Records of resting children in the order: part fills, fills, cancels, their answers, replaces, their answers, fills
-    of what was replaced, expiries. way: draws of the cancels', then the replaces' answers; orders, execs: first
-    numbers. Returns the row after the last."""
+    of what was replaced, expiries. fate: of ``outcomes``; way: draws of the cancels', then the replaces' answers; orders,
+    execs: first numbers. Returns the row after the last."""
+    outcome, part, life = fate[0], fate[1], fate[2]
     some, fill = at, at + counts[5]
     pull = fill + counts[_FILLED]
     pulls, amends = counts[_PART] + counts[_CANCELED], counts[_AMENDED]

@@ -13,6 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from producers.codes import F64, I64
+from schemas.jit import compiled
 from schemas.units import PRICE9
 
 BLOCK_NS: Final = 100_000_000
@@ -100,11 +102,11 @@ class Market:
 
     def step(self, signed: NDArray[np.float64], gross: NDArray[np.float64]) -> None:
         """On to the next block. signed, gross: (n_symbols,) shares that we executed in the last one."""
-        walk = self._rng.standard_normal(len(self.fundamental)) * (self._sigma * self.volatility)
-        self.fundamental = np.maximum(self.fundamental * (1.0 + walk + self.drift), 2.0)
-        self._signed = self._signed * self._decay + signed
-        self._gross = self._gross * self._decay + gross
+        walk = self._rng.standard_normal(len(self.fundamental))
         self.bid_before, self.ask_before = self.bid, self.ask
+        before, self.fundamental = self.fundamental, np.empty(len(walk))
+        _walk(walk, self._sigma * self.volatility, self.drift, before, self.fundamental)
+        _decay(self._signed, self._gross, signed, gross, self._decay)
         self._quote()
 
     def push(self) -> NDArray[np.float64]:
@@ -113,12 +115,39 @@ class Market:
         return np.sign(self._signed) * self.cap * (x2 / (1.0 + x2))
 
     def _quote(self) -> None:
-        g2 = (self._gross / self.universe.scale) ** 2
-        spread = np.rint(self.universe.spread * (1.0 + WIDEN_MAX * g2 / (4.0 + g2)))
-        mid = self.fundamental * (1.0 + self.push())
-        bid = np.maximum(np.floor(mid - spread / 2.0), 1.0)
-        self.bid = bid.astype(np.int64)
-        self.ask = self.bid + spread.astype(np.int64)
+        universe, n = self.universe, len(self.fundamental)
+        self.bid, self.ask = np.empty(n, np.int64), np.empty(n, np.int64)
+        _quote(
+            self.fundamental, self._signed, self._gross, universe.scale, universe.spread, self.cap, self.bid, self.ask
+        )
+
+
+@compiled
+def _walk(draws: F64, sigma: float, drift: F64, before: F64, after: F64) -> None:
+    """The fundamental mid takes a step; it stays above two ticks."""
+    for i in range(len(draws)):
+        after[i] = max(before[i] * (1.0 + draws[i] * sigma + drift[i]), 2.0)
+
+
+@compiled
+def _decay(signed: F64, gross: F64, more_signed: F64, more_gross: F64, decay: float) -> None:
+    """What we executed fades by ``decay``, and that of the last block comes to it."""
+    for i in range(len(signed)):
+        signed[i] = signed[i] * decay + more_signed[i]
+        gross[i] = gross[i] * decay + more_gross[i]
+
+
+@compiled
+def _quote(fundamental: F64, signed: F64, gross: F64, scale: F64, usual: I64, cap: F64, bid: I64, ask: I64) -> None:
+    """Writes bid and ask in ticks around the fundamental mid, pushed as ``Market.push`` says. usual: spread in ticks."""
+    for i in range(len(fundamental)):
+        g, x = gross[i] / scale[i], signed[i] / scale[i]
+        g2, x2 = g * g, x * x
+        spread = np.rint(usual[i] * (1.0 + WIDEN_MAX * g2 / (4.0 + g2)))
+        push = np.sign(signed[i]) * cap[i] * (x2 / (1.0 + x2))
+        mid = fundamental[i] * (1.0 + push)
+        bid[i] = np.int64(max(np.floor(mid - spread / 2.0), 1.0))
+        ask[i] = bid[i] + np.int64(spread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,25 +168,29 @@ def sweep(book: NDArray[np.int64], qty: NDArray[np.int64], depth: NDArray[np.int
     ladder. Price-time priority: equal to a limit order book (checked against bourse.core.OrderBook in the tests).
     """
     n = len(book)
-    by_book = np.argsort(book, kind="stable")
-    sizes, key = qty[by_book], book[by_book]
-    total = np.cumsum(sizes)
-    head = np.empty(n, np.bool_)
-    head[:1] = True
-    np.not_equal(key[1:], key[:-1], out=head[1:])
-    before = total - sizes
-    before -= np.maximum.accumulate(np.where(head, before, 0))
-    level_size = depth[by_book]
-    available = level_size * SWEEP_LEVELS
-    start, end = np.minimum(before, available), np.minimum(before + sizes, available)
-    done = end - start
-    first = start // level_size
-    pieces = np.where(done > 0, (end - 1) // level_size - first + 1, 0)
-    owner = np.repeat(np.arange(n), pieces)
-    rank = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    level = first[owner] + rank
-    low = np.maximum(start[owner], level * level_size[owner])
-    high = np.minimum(end[owner], (level + 1) * level_size[owner])
-    filled = np.empty(n, np.int64)
-    filled[by_book] = done
-    return Sweep(by_book[owner], high - low, level, filled)
+    by_book, filled = np.argsort(book, kind="stable"), np.empty(n, np.int64)
+    pieces = np.empty((3, SWEEP_LEVELS * n), np.int64)
+    done = climb(book, qty, depth, by_book, pieces, filled)
+    return Sweep(pieces[0, :done], pieces[1, :done], pieces[2, :done], filled)
+
+
+@compiled
+def climb(book: I64, qty: I64, depth: I64, by_book: I64, pieces: I64, filled: I64) -> int:
+    """``sweep`` of orders that ``by_book`` sorts, stably. Writes pieces (3, SWEEP_LEVELS * n): order, shares and level of
+    each execution, and filled (n,); returns how many executions."""
+    at, taken, last = 0, 0, -1
+    for k in range(len(by_book)):
+        i = by_book[k]
+        if k == 0 or book[i] != last:
+            taken, last = 0, book[i]
+        size = depth[i]
+        start, end = min(taken, size * SWEEP_LEVELS), min(taken + qty[i], size * SWEEP_LEVELS)
+        taken += qty[i]
+        filled[i] = end - start
+        while start < end:
+            level = start // size
+            stop = min(end, (level + 1) * size)
+            pieces[0, at], pieces[1, at], pieces[2, at] = i, stop - start, level
+            start = stop
+            at += 1
+    return at

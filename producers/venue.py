@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producers import answers
-from producers.codes import BUY
-from producers.market import sweep
+from producers.market import SWEEP_LEVELS
 from producers.tables import as_words
 from producers.world import VENUES, World
 from schemas.units import US_NS
@@ -55,32 +54,30 @@ class Venues:
 
     def _match(self, rows: NDArray[np.int64]) -> None:
         """Marketable children: executions against the ladder, the rest cancelled at once."""
-        market, mine = self._world.market, self._recs[: len(self._there)]
-        sym = mine["sym"][rows].astype(np.int64)
-        done = sweep(sym * 2 + (mine["side"][rows] == BUY), mine["qty"][rows], market.universe.depth[sym])
-        start, n = self._at, len(done.order)
+        market, n = self._world.market, len(rows)
+        room, pieces = np.empty((4, n), np.int64), np.empty((3, SWEEP_LEVELS * n), np.int64)
+        answers.books(self._recs, rows, market.universe.depth, room)
+        start = self._at
         end, self._at = answers.match(
-            self._recs, self._words, start, rows, self._there, done.order, done.qty, done.level, done.filled,
+            self._recs, self._words, start, rows, self._there, room, room[0].argsort(kind="stable"), pieces,
             market.bid, market.ask,
         )  # fmt: skip
-        fills = self._recs[start:end]
-        fills["ts"] += self._rng.integers(0, 10 * US_NS, n)
-        fills["exec"] = self._world.take_execs(n)
+        done = end - start
+        answers.number(self._recs, start, self._rng.integers(0, 10 * US_NS, done), self._world.count_execs(done))
 
     def _rest(self, rows: NDArray[np.int64]) -> None:
         """Resting children: each draws its outcome and its life."""
         world, rng, n = self._world, self._rng, len(rows)
-        outcome, part, counts = np.empty(n, np.int64), np.empty(n, np.int64), np.zeros(6, np.int64)
-        chosen, life_s = rng.random(n), rng.lognormal(_LOG_LIFE, LIFE_SIGMA, n)
-        life = self._children["life_ns"][self._by_ts[rows]]
+        fate, counts = np.empty((3, n), np.int64), np.zeros(6, np.int64)
         answers.outcomes(
-            self._recs, _EDGES, rows, chosen, life_s, rng.random(n), rng.random(n), outcome, part, life, counts
-        )
+            self._recs, _EDGES, rows, self._children, self._by_ts, rng.random(n), rng.lognormal(_LOG_LIFE, LIFE_SIGMA, n),
+            rng.random(n), rng.random(n), fate, counts,
+        )  # fmt: skip
         filled, halves, pulled, amended, _, some = counts.tolist()
         orders = world.count_orders(halves + pulled + amended)
         execs = world.count_execs(some + filled + amended)
         self._at = answers.rest(
-            self._recs, self._words, self._at, rows, self._there, outcome, part, life, counts,
+            self._recs, self._words, self._at, rows, self._there, fate, counts,
             rng.standard_exponential(halves + pulled + amended), orders, execs, world.market.bid, world.market.ask,
         )  # fmt: skip
 

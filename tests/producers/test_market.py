@@ -6,7 +6,17 @@ from bourse.core import OrderBook
 from hypothesis import given
 from hypothesis import strategies as st
 
-from producers.market import BLOCK_S, SWEEP_LEVELS, Market, make_universe, sweep
+from producers.market import (
+    BLOCK_S,
+    DAY_VOLATILITY,
+    IMPACT_TAU_S,
+    SESSION_S,
+    SWEEP_LEVELS,
+    WIDEN_MAX,
+    Market,
+    make_universe,
+    sweep,
+)
 
 ORDERS = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 900)), max_size=30)
 
@@ -85,3 +95,24 @@ def test_selling_pushes_down_and_both_ways_only_widens() -> None:
     assert (market.ask - market.bid)[5] > 3 * usual[5]
     assert (market.bid > 0).all()
     assert (market.ask > market.bid).all()
+
+
+def test_quotes_are_to_the_bit_those_of_the_formula_in_numpy() -> None:
+    universe, rng = make_universe(np.random.default_rng(2), 154), np.random.default_rng(4)
+    market, draws = Market(universe, np.random.default_rng(3)), np.random.default_rng(3)
+    market.volatility, market.drift[7] = 3.0, -1e-2
+    fundamental, kept = market.fundamental, np.zeros((2, 154))
+    for _ in range(60):
+        signed = rng.integers(-900, 900, 154) * (rng.random(154) < 0.5).astype(np.float64)
+        before = market.bid, market.ask
+        market.step(signed, np.abs(signed))
+        walk = draws.standard_normal(154) * (DAY_VOLATILITY * float(np.sqrt(BLOCK_S / SESSION_S)) * 3.0)
+        fundamental = np.maximum(fundamental * (1.0 + walk + market.drift), 2.0)
+        kept = kept * float(np.exp(-BLOCK_S / IMPACT_TAU_S)) + np.stack([signed, np.abs(signed)])
+        g2 = (kept[1] / universe.scale) ** 2
+        spread = np.rint(universe.spread * (1.0 + WIDEN_MAX * g2 / (4.0 + g2)))
+        bid = np.maximum(np.floor(fundamental * (1.0 + market.push()) - spread / 2.0), 1.0)
+        assert market.fundamental.tolist() == fundamental.tolist()
+        assert (market.bid.tolist(), market.ask.tolist()) == (bid.tolist(), (bid + spread).tolist())
+        assert (market.bid_before is before[0], market.ask_before is before[1]) == (True, True)
+    assert fundamental[7] < 0.7 * universe.price[7]
