@@ -12,9 +12,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from producers.router import parent_records
-from producers.world import RETAIL, RLP, World
-from schemas.events import Kind, Side
+from producers import arriving
+from producers.world import RETAIL, World
 from schemas.units import MS_NS, S_NS
 
 PARENTS_PER_S: Final = 2.0
@@ -25,6 +24,12 @@ BURST_SIZE: Final = 30.0
 BURST_SIZE_MAX: Final = 1_500
 BURST_TAIL: Final = 2.6
 REGIME_S: Final = 180.0
+CLIP_MEDIAN: Final = 22.0
+"""Shares of a child, before round lots."""
+CLIP_SIGMA: Final = 1.2
+_LOG_CLIP: Final = float(np.log(CLIP_MEDIAN))
+FEW: Final = 8
+"""Draws with a parameter each that are faster one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +84,11 @@ class Arrivals:
         self._session_s = (world.close_ns - world.open_ns) / S_NS
         self._bursts = self._plan_bursts(end_ns, intensity)
         self._next_burst = 0
-        self._aggressive = np.array([h.aggressive for h in HABITS])
-        self._wait_ns = np.array([h.wait_s * S_NS for h in HABITS])
-        self._children = np.array([h.children for h in HABITS])
+        self._burst_ts = self._bursts["ts"].tolist()
+        self._habits = np.array([[h.aggressive, h.wait_s * S_NS, h.children] for h in HABITS]).T.copy()
+        self._turned = np.empty(world.n_symbols, np.int64)
+        self._known_factor = self.symbol_factor.copy()
+        self._weigh()
 
     def _plan_bursts(self, end_ns: int, intensity: float) -> NDArray[Any]:
         """(m,) of ts, server (-1 all), sym (-1 any), size, spread_ns, ordered by ts."""
@@ -106,23 +113,33 @@ class Arrivals:
     def step(self, start_ns: int, end_ns: int) -> None:
         """New parents of one block."""
         world, rng = self._world, self._rng
-        turn = rng.random(world.n_symbols) < (end_ns - start_ns) / S_NS / REGIME_S
-        if turn.any():
-            self._buy[turn] = rng.beta(6.0, 6.0, int(turn.sum()))
-        weight = world.universe.weight * self.symbol_factor
+        turns, changed, even = arriving.look(
+            rng.random(world.n_symbols), (end_ns - start_ns) / S_NS / REGIME_S, self._turned,
+            self.symbol_factor, self._known_factor, self.server_factor,
+        )  # fmt: skip
+        if turns:
+            self._buy[self._turned[:turns]] = rng.beta(6.0, 6.0, turns)
+        if changed:
+            self._weigh()
         shape = self.tod((start_ns - world.open_ns) / S_NS, self._session_s)
-        mean = self._rate * shape * float(weight.sum()) * (end_ns - start_ns) / S_NS
-        counts = rng.poisson(mean * self.server_factor)
-        n = int(counts.sum())
-        edges = np.cumsum(weight)
+        mean = self._rate * shape * self._weight * (end_ns - start_ns) / S_NS
+        if even:  # the same draws as of many means, in a tenth of the time
+            counts = rng.poisson(mean * float(self.server_factor[0]), world.n_servers)
+        else:
+            counts = rng.poisson(mean * self.server_factor)
+        n = sum(counts.tolist())
         if n:
-            server = np.repeat(np.arange(world.n_servers), counts)
-            sym = np.searchsorted(edges, rng.random(n) * edges[-1] * (1 - 1e-12))
-            ts = rng.integers(start_ns, end_ns, n)
-            self.accept(ts, server, sym, np.clip(self._buy[sym] + self.buy_shift[sym], 0.0, 1.0))
-        while self._next_burst < len(self._bursts) and self._bursts["ts"][self._next_burst] < end_ns:
-            self._burst(self._bursts[self._next_burst], edges, shape)
+            share, placed = rng.random(n), np.empty((2, n), np.int64)
+            arriving.place(counts, self._edges, self._buy, self.buy_shift, share, placed)
+            self._accept(rng.integers(start_ns, end_ns, n), placed[0], placed[1], share)
+        while self._next_burst < len(self._bursts) and self._burst_ts[self._next_burst] < end_ns:
+            self._burst(self._bursts[self._next_burst], self._edges, shape)
             self._next_burst += 1
+
+    def _weigh(self) -> None:
+        """Symbols' shares have changed."""
+        weight = self._world.universe.weight * self.symbol_factor
+        self._weight, self._edges = float(weight.sum()), np.cumsum(weight)
 
     def _burst(self, burst: Any, edges: NDArray[np.float64], shape: float) -> None:
         world, rng = self._world, self._rng
@@ -140,31 +157,41 @@ class Arrivals:
         """Parents accepted by routers at ``ts``; draws strategy (unless given), account, side, sizes. Returns rows.
 
         like: the habit that a given strategy has (an index of HABITS)."""
-        world, rng, n = self._world, self._rng, len(ts)
-        order = np.argsort(ts, kind="stable")
-        ts, server, sym, buy_share = ts[order], server[order], sym[order], buy_share[order]
-        keep = ~world.paused[server] & ~world.halted[sym]
-        if not keep.all():
-            ts, server, sym, buy_share = ts[keep], server[keep], sym[keep], buy_share[keep]
-            n = len(ts)
-        drawn = np.minimum(
-            np.searchsorted(self.strategy_share, rng.random(n) * self.strategy_share[-1]), len(HABITS) - 1
-        )
-        strat = np.full(n, strategy) if strategy >= 0 else drawn
-        habit = np.full(n, like) if like >= 0 else strat
-        clip = np.maximum(1.0, np.rint(rng.lognormal(np.log(22.0), 1.2, n) * self.clip_factor))
-        round_lot = (clip > 60) & (rng.random(n) < 0.7)
-        clip = np.where(round_lot, np.maximum(100.0, np.rint(clip / 100) * 100), clip)
-        children = rng.geometric(1.0 / np.maximum(self._children[habit] * children_factor, 1.0))
-        sells = np.where(rng.random(n) < 0.3, Side.SS, Side.S)
-        wait = self._wait_ns[habit]
-        rows = world.parents.append(
-            n,
-            ts=ts, qty=np.maximum(1, clip * children), clip=clip, next_ts=ts, interval_ns=wait,
-            deadline=ts + (wait * (children + 10) * 2).astype(np.int64) + 5 * S_NS,
-            sym=sym, server=server, side=np.where(rng.random(n) < buy_share, Side.B, sells), strat=strat,
-            acct=np.where(strat == RLP, RETAIL, rng.integers(0, RETAIL, n)),
-            aggressive=self._aggressive[habit], managed=True,
+        first = self._world.parents.n
+        self._accept(
+            np.ascontiguousarray(ts, np.int64), np.ascontiguousarray(server, np.int64),
+            np.ascontiguousarray(sym, np.int64), np.ascontiguousarray(buy_share, np.float64),
+            strategy, like, children_factor,
         )  # fmt: skip
-        world.calendar.add(parent_records(world, rows, Kind.parent, ts))
-        return rows
+        return np.arange(first, self._world.parents.n)
+
+    def _accept(
+        self, ts: NDArray[np.int64], server: NDArray[np.int64], sym: NDArray[np.int64], buy_share: NDArray[np.float64],
+        strategy: int = -1, like: int = -1, children_factor: float = 1.0,
+    ) -> None:  # fmt: skip
+        world, rng, habits = self._world, self._rng, self._habits
+        taken, share = np.empty((5, len(ts)), np.int64), np.empty(len(ts))
+        n = arriving.admit(
+            ts, server, sym, buy_share, ts.argsort(kind="stable"), world.paused, world.halted, taken, share
+        )
+        if not n:
+            return
+        chances = rng.random(n)
+        arriving.choose(chances, self.strategy_share, strategy, like, habits, children_factor, taken)
+        clip, lots = rng.lognormal(_LOG_CLIP, CLIP_SIGMA, n), rng.random(n)
+        children = geometric(rng, chances)
+        sells, buys, account = rng.random(n), rng.random(n), rng.integers(0, RETAIL, n)
+        first = world.parents.room(n)
+        arriving.write(
+            world.parents.table, first, world.calendar.room(n), taken, share, habits, self.clip_factor,
+            clip, lots, children, sells, buys, account,
+        )  # fmt: skip
+        world.parents.n += n
+        world.calendar.wrote(n)
+
+
+def geometric(rng: np.random.Generator, chance: NDArray[np.float64]) -> NDArray[np.int64]:
+    """``rng.geometric(chance)``: of few, the same draws one by one, in a third of the time."""
+    if len(chance) > FEW:
+        return rng.geometric(chance)
+    return np.array([rng.geometric(p) for p in chance.tolist()], np.int64)

@@ -27,8 +27,7 @@ class Book:
 
     def settle(self, recs: NDArray[Any]) -> None:
         """Take what happens (REC): executions; parents' filled and working shares."""
-        parents = self._world.parents
-        if _settle(recs, parents.filled, parents.committed, self.position, self.signed, self.gross):
+        if _settle(recs, self._world.parents.table, self.position, self.signed, self.gross):
             self._take_bad(recs[(recs["kind"] == Kind.fill) & ((recs["flags"] & Flag.BAD) != 0)])
 
     def _take_bad(self, fills: NDArray[Any]) -> None:
@@ -50,8 +49,8 @@ class Book:
 
 
 @compiled
-def _settle(recs: Rows, filled: I64, committed: I64, position: I64, signed: F64, gross: F64) -> int:
-    """Book executions and what ends; returns how many executions are the incident's. filled, committed: by parent;
+def _settle(recs: Rows, parents: Rows, position: I64, signed: F64, gross: F64) -> int:
+    """Book executions and what ends; returns how many executions are the incident's. parents: PARENT;
     position: by server, account and symbol; signed, gross: by symbol (whole numbers, so that order does not matter)."""
     bad = 0
     for i in range(len(recs)):
@@ -61,11 +60,11 @@ def _settle(recs: Rows, filled: I64, committed: I64, position: I64, signed: F64,
             sym = rec["sym"]
             bought = qty if rec["side"] == BUY else -qty
             if parent >= 0:
-                filled[parent] += qty
+                parents[parent]["filled"] += qty
             position[rec["server"], rec["acct"], sym] += bought
             signed[sym] += bought
             gross[sym] += qty
             bad += rec["flags"] & BAD
         elif parent >= 0 and kind in (CANCELED, REJECTED, EXPIRED):
-            committed[parent] -= qty
+            parents[parent]["committed"] -= qty
     return bad

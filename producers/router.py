@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from producers import slicing
 from producers.market import TICK9
-from producers.tables import CHILD, Flag, Style, records
+from producers.tables import CHILD, Flag, records
 from producers.world import World
-from schemas.events import Kind, Side
+from schemas.events import Kind
 from schemas.units import MS_NS, US_NS
 
 
@@ -19,54 +20,39 @@ class Slicer:
     def __init__(self, world: World) -> None:
         self._world = world
         self._rng = world.rng_slicer
-        self._live = np.zeros(0, np.int64)
+        self._live = np.zeros(1_024, np.int64)
+        self._n = 0
         self._seen = 0
 
     def step(self, start_ns: int, end_ns: int) -> None:
         """Close what is finished and send what is due before ``end_ns``."""
-        parents = self._world.parents
-        if parents.n > self._seen:
-            fresh = np.arange(self._seen, parents.n)
-            self._live = np.concatenate([self._live, fresh[parents.managed[self._seen : parents.n]]])
-            self._seen = parents.n
-        live = self._live
-        if not len(live):
+        world = self._world
+        parents, calendar = world.parents, world.calendar
+        most = self._n + parents.n - self._seen
+        if not most:
             return
-        filled, committed, qty = parents.filled[live], parents.committed[live], parents.qty[live]
-        finished = (filled >= qty) | ((parents.deadline[live] < start_ns) & (committed == filled))
-        if finished.any():
-            self._close(live[finished], start_ns)
-            keep = ~finished
-            live, committed, qty = live[keep], committed[keep], qty[keep]
-            self._live = live
-        due = (parents.next_ts[live] < end_ns) & (committed < qty) & (parents.deadline[live] >= start_ns)
-        due &= ~self._world.paused[parents.server[live]] & ~self._world.halted[parents.sym[live]]
-        rows = live[due]
-        if len(rows):
-            self._send(rows, qty[due] - committed[due], start_ns, end_ns)
+        if most > len(self._live):
+            self._live = np.concatenate([self._live, np.zeros(most, np.int64)])
+        due = np.empty((2, most), np.int64)
+        self._n, closed, sending = slicing.look(
+            parents.table, self._seen, parents.n, self._live, self._n, start_ns, end_ns, world.paused, world.halted,
+            calendar.room(most), due,
+        )  # fmt: skip
+        self._seen = parents.n
+        calendar.wrote(closed)
+        if sending:
+            self._send(due[:, :sending], start_ns, end_ns)
 
-    def _send(self, rows: NDArray[np.int64], left: NDArray[np.int64], start_ns: int, end_ns: int) -> None:
-        parents, rng, n = self._world.parents, self._rng, len(rows)
-        out = np.zeros(n, CHILD)
-        ts = np.maximum(parents.next_ts[rows], start_ns) + rng.integers(50 * US_NS, MS_NS, n)
-        out["ts"] = np.minimum(ts, end_ns - 1)
-        out["qty"] = np.minimum(np.maximum(1, np.rint(parents.clip[rows] * rng.uniform(0.6, 1.4, n))), left)
-        out["parent"] = rows
-        for name in ("sym", "server", "side", "strat", "acct"):
-            out[name] = getattr(parents, name)[rows]
-        rests = rng.random(n) >= parents.aggressive[rows]
-        out["style"] = np.where(rests, Style.REST, Style.IOC)
-        inside = rests & (rng.random(n) < 0.3)
-        out["px"] = limit_price(self._world, out["sym"], out["side"] == Side.B, rests, inside)
-        out["flags"] = np.where(parents.bad[rows], Flag.BAD, 0)
-        parents.committed[rows] += out["qty"]
-        wait = rng.standard_exponential(n) * parents.interval_ns[rows]
-        parents.next_ts[rows] = out["ts"] + wait.astype(np.int64)
-        self._world.send(out)
-
-    def _close(self, rows: NDArray[np.int64], ts: int) -> None:
-        self._world.parents.done[rows] = True
-        self._world.calendar.add(parent_records(self._world, rows, Kind.parent_done, ts))
+    def _send(self, due: NDArray[np.int64], start_ns: int, end_ns: int) -> None:
+        """due: (2, n) rows of parents, and what is left of each."""
+        world, rng, n = self._world, self._rng, len(due[0])
+        out = np.empty(n, CHILD)
+        slicing.send(
+            world.parents.table, due, start_ns, end_ns, world.market.bid, world.market.ask,
+            rng.integers(50 * US_NS, MS_NS, n), rng.uniform(0.6, 1.4, n), rng.random(n), rng.random(n),
+            rng.standard_exponential(n), out,
+        )  # fmt: skip
+        world.send(out)
 
 
 def parent_records(world: World, rows: NDArray[np.int64], kind: Kind, ts: NDArray[np.int64] | int) -> NDArray[Any]:

@@ -64,10 +64,14 @@ PARENT_COLUMNS: Final = {
     "managed": "?", "bad": "?", "aggressive": "f4",
 }  # fmt: skip
 """committed: shares filled or working; managed: served by the healthy slicer (False: by a fault)."""
+PARENT: Final = np.dtype(list(PARENT_COLUMNS.items()), align=True)
 
 
 class Parents:
-    """Parent orders, one row each; columns as attributes (``parents.qty[row]``), capacity doubles as needed."""
+    """Parent orders, one row each; columns as attributes (``parents.qty[row]``), views of ``table`` (PARENT), which is
+    what compiled loops take. Capacity doubles as needed: hold neither longer than a call."""
+
+    table: NDArray[Any]
 
     qty: NDArray[np.int64]
     filled: NDArray[np.int64]
@@ -89,28 +93,32 @@ class Parents:
 
     def __init__(self, capacity: int = 4_096) -> None:
         self.n = 0
-        self._capacity = capacity
-        for name, code in PARENT_COLUMNS.items():
-            setattr(self, name, np.zeros(capacity, code))
+        self._show(np.zeros(capacity, PARENT))
+
+    def _show(self, table: NDArray[Any]) -> None:
+        self.table = table
+        for name in PARENT_COLUMNS:
+            setattr(self, name, table[name])
+
+    def room(self, count: int) -> int:
+        """Make room for ``count`` more rows, which are zero; returns the first. ``n`` is for the caller to count on."""
+        end = self.n + count
+        if end > len(self.table):
+            grown = np.zeros(max(end, 2 * len(self.table)), PARENT)
+            grown[: self.n] = self.table[: self.n]
+            self._show(grown)
+        return self.n
 
     def append(self, count: int, **columns: Any) -> NDArray[np.int64]:
         """Add ``count`` rows; columns not given are zero. Returns the row numbers, (count,)."""
         unknown = columns.keys() - PARENT_COLUMNS.keys()
         if unknown:
             raise ValueError(f"columns {sorted(unknown)} do not exist, expected some of {sorted(PARENT_COLUMNS)}")
-        end = self.n + count
-        if end > self._capacity:
-            self._capacity = max(end, 2 * self._capacity)
-            for name in PARENT_COLUMNS:
-                old = getattr(self, name)
-                grown = np.zeros(self._capacity, old.dtype)
-                grown[: self.n] = old[: self.n]
-                setattr(self, name, grown)
+        first = self.room(count)
+        self.n += count
         for name, values in columns.items():
-            getattr(self, name)[self.n : end] = values
-        rows = np.arange(self.n, end)
-        self.n = end
-        return rows
+            self.table[name][first : self.n] = values
+        return np.arange(first, self.n)
 
 
 def records(n: int) -> NDArray[Any]:
