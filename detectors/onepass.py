@@ -47,8 +47,8 @@ from schemas.jit import compiled
 
 Floats = NDArray[np.float64]
 
-CHUNK: Final = 8_192
-"""Events in a pass at most. A pass costs some 60 us to begin; with more than this, rooms no longer stay in the cache."""
+CHUNK: Final = 4_096
+"""Events in a pass at most. A pass costs some 60 us to begin; of more events the rooms leave the second cache."""
 DETECTORS: Final = 8
 """In the pass."""
 _AHEAD: Final = 4_096
