@@ -45,7 +45,7 @@ class Stage1:
 
     def _chunk(self, batch: Batch) -> list[Placed]:
         owner, firsts = np.empty((2, len(batch)), np.int64)
-        servers = _owners(as_words(batch.events), owner, firsts)
+        servers = owners(as_words(batch.events), owner, firsts)
         if servers == 1:
             return self._server(batch, np.arange(len(batch)))
         placed: list[Placed] = []
@@ -95,7 +95,7 @@ class Stage1:
 
 
 @compiled
-def _owners(words: U64, owner: I64, firsts: I64) -> int:
+def owners(words: U64, owner: I64, firsts: I64) -> int:
     """Number the servers of a batch by first appearance: owner (n,); returns how many there are. firsts: (n,) room for
     the place of each one's first event."""
     count = 0

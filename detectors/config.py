@@ -84,6 +84,8 @@ class RepetitionConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Orders that undo an own fill within ``turn_ms``."""
     turn_per_s: float = 1.0
     turn_ms: float = 10.0
+    turn_asked_share: float = 0.1
+    """Part that counts of such an order, beyond its own parent's count, when an accepted parent asks for it."""
     reused_limit: float = 3.0
     """New orders under the ClOrdID of an older one."""
     reused_per_s: float = 0.02

@@ -64,6 +64,10 @@ class Repetition(Passed):
     | own_fills | account, symbol | an order that undoes an own fill (same size) within ``turn_ms`` |
     | reused_cl_ord_id | server | a new order under the ClOrdID of an older one |
 
+    For own_fills an order that an accepted parent asks for has a walk by that parent besides, and is only
+    ``turn_asked_share`` of a hit by account and symbol: clients who trade against each other are no loop, and news in one
+    stock brings thousands of them at once.
+
     Each is a repeated-execution throttle (RTS 6 Art. 15(3); FIA 3.2) with an allowance: ``limit`` orders at once, or
     ``limit / (rate - allowed_per_s)`` seconds at a steady rate. Orders are counted when *sent*, because those that
     never trade are as bad (Deutsche at Osaka, 0.3 % filled); repeats marked poss_dup are not.
@@ -99,6 +103,7 @@ class Repetition(Passed):
         columns = {name: "i8" if name.endswith("_at") or name == "number" else "u8" for name in _Memos._fields}
         self.memos = Memos(columns, _MEMOS)
         self._spans = round(c.reentry_ms * MS_NS), round(c.turn_ms * MS_NS)
+        self._asked = round(int(self.cusums.walks.weight[TURN]) * c.turn_asked_share)
         self.out = self.cusums.shown(0)
         self._n = 0
 
@@ -109,7 +114,9 @@ class Repetition(Passed):
 
     def tables(self, more: int) -> "RepetitionTables":
         """For the compiled loop."""
-        return RepetitionTables(self.cusums.walks, self.excursion.row, _Memos(**self.memos.columns), *self._spans)
+        return RepetitionTables(
+            self.cusums.walks, self.excursion.row, _Memos(**self.memos.columns), *self._spans, self._asked
+        )
 
     def step(self, context: Context) -> list[Finding]:
         """Score a flow."""
@@ -158,13 +165,14 @@ class Repetition(Passed):
 
 
 class RepetitionTables(NamedTuple):
-    """State: walks, excursion and memos; spans of re-entry and turn (ns)."""
+    """State: walks, excursion and memos; spans of re-entry and turn (ns); weight of a turn that a parent asked for."""
 
     walks: Walks
     row: I64
     memos: _Memos
     reentry_ns: int
     turn_ns: int
+    asked: int
 
 
 @compiled
@@ -180,7 +188,7 @@ def walk(
         before = lead_value(walks, now)
         if kind == ORDER:
             if at.words[i, _CODES] & _DUP == _EMPTY:
-                _order(at, i, order, child.new[i], dropped, tables)
+                _order(at, i, order, child.new[i], child.known[i], dropped, tables)
         elif kind == CANCEL and order >= 0:
             number = order + dropped
             place = number % _MEMOS
@@ -210,7 +218,7 @@ def _held(words: U64, i: int) -> np.uint64:
 
 
 @compiled
-def _order(at: Where, i: int, order: int, new: bool, dropped: int, tables: RepetitionTables) -> None:
+def _order(at: Where, i: int, order: int, new: bool, asked: bool, dropped: int, tables: RepetitionTables) -> None:
     words, now, memos, walks = at.words, at.t[i], tables.memos, tables.walks
     weight = walks.weight
     side = words[i, _CODES] & _SIDE
@@ -236,7 +244,11 @@ def _order(at: Where, i: int, order: int, new: bool, dropped: int, tables: Repet
     mine = mix(_held(words, i), mix(words[i, _QTY], side >> np.uint64(8) if side >> np.uint64(8) == _BUY else _SELL))
     place = np.int64(mine % np.uint64(_MEMOS))
     if memos.filled[place] == mine and now - memos.filled_at[place] <= tables.turn_ns:
-        hit(walks, at, i, mix(_held(words, i), _TAG[TURN]), TURN, weight[TURN])
+        held = mix(_held(words, i), _TAG[TURN])
+        if asked:
+            by_parent = mix(mix(mix(held, words[i, _PARENT]), words[i, _PARENT + 1]), words[i, _PARENT + 2])
+            hit(walks, at, i, by_parent, TURN, weight[TURN])
+        hit(walks, at, i, held, TURN, tables.asked if asked else weight[TURN])
         memos.filled[place] = _EMPTY
     if new:
         place = np.int64((order + dropped) % _MEMOS)

@@ -17,7 +17,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from detectors.bank import Stage1
+from detectors.bank import Stage1, owners
 from detectors.config import Stage1Config
 from halts.config import DeskConfig
 from halts.desk import Desk, DeskInput
@@ -25,7 +25,7 @@ from producers.gating import ScriptedGate
 from producers.scenarios import Chunk, Scenario, Simulation
 from replay.merge import Ticker
 from replay.partition import partition_of
-from schemas.events import EVENT, FLAG_POSS_DUP, Kind, batch_of
+from schemas.events import EVENT, FLAG_POSS_DUP, Kind, as_words, batch_of, take
 from schemas.records import (
     Ack,
     AckStatus,
@@ -183,14 +183,15 @@ class Trial:
 
     def _stage1(self, events: NDArray[Any]) -> list[tuple[int, int, int, int, Verdict]]:
         placed: list[tuple[int, int, int, int, Verdict]] = []
-        names, which = np.unique(events["server"], return_inverse=True)
-        home = np.array([partition_of(bytes(name), PARTITIONS) for name in names], np.int64)
+        owner, firsts = np.empty((2, len(events)), np.int64)
+        count = owners(as_words(events), owner, firsts)
+        home = np.array([partition_of(bytes(events["server"][i]), PARTITIONS) for i in firsts[:count]], np.int64)
         for partition in np.unique(home):
-            mine = events[home[which] == partition]
+            mine = take(events, np.flatnonzero(home[owner] == partition))
             first = self._offsets[ORDERFLOW.name, int(partition)]
             self._offsets[ORDERFLOW.name, int(partition)] += len(mine)
             now = 0
-            batch = batch_of(np.ascontiguousarray(mine, EVENT), ORDERFLOW.name, int(partition), first)
+            batch = batch_of(mine, ORDERFLOW.name, int(partition), first)
             for place, verdict in enumerate(self._engines[partition].step(batch)):
                 now = max(now, verdict.ts)
                 placed.append((now, 0, int(partition), place, verdict))

@@ -8,7 +8,7 @@ from detectors.checks import Heard, hear
 from detectors.config import RepetitionConfig, Stage1Config
 from detectors.repetition import Repetition
 from schemas.events import FLAG_POSS_DUP, Kind, Side, batch_of
-from tests.detectors.faults import send
+from tests.detectors.faults import parent, send
 from tests.detectors.flows import SYMBOLS, Writer
 
 
@@ -79,6 +79,25 @@ def test_orders_that_undo_own_fills(turned: bool, said: set[str]) -> None:
         send(writer, f"o{k}", 100 + k // 2, 23.0, side, parent_id=f"P{k}")
         fill(writer, f"o{k}", 100 + k // 2, side)
         writer.now += 2_000_000 if k % 2 == 0 else 200_000_000
+    assert named(heard(writer, turn_limit=20.0)) == said
+
+
+@pytest.mark.parametrize(
+    ("one", "turns", "said"), [(False, 80, set()), (True, 80, {"own_fills"}), (False, 600, {"own_fills"})]
+)
+def test_clients_who_trade_against_each_other_are_no_loop(one: bool, turns: int, said: set[str]) -> None:
+    """Orders that undo own fills, each asked for by a parent of its own, count a tenth; children of one parent count all."""
+    writer = Writer()
+    if one:
+        for side in (Side.B, Side.S):
+            parent(writer, f"P{side}", 1_000_000, side=side)
+    for k in range(turns):
+        side = Side.S if k % 2 else Side.B
+        if not one:
+            parent(writer, f"P{k}", 100 + k // 2, side=side)
+        send(writer, f"o{k}", 100 + k // 2, 23.0, side, parent_id=f"P{side}" if one else f"P{k}")
+        fill(writer, f"o{k}", 100 + k // 2, side)
+        writer.now += 2_000_000 if k % 2 == 0 else 20_000_000
     assert named(heard(writer, turn_limit=20.0)) == said
 
 
