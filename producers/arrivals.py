@@ -110,6 +110,16 @@ class Arrivals:
         out["lean"] = rng.beta(3.0, 3.0, count)
         return out
 
+    def add_burst(self, ts: int, size: int, *, server: int = -1, sym: int = -1, spread_ns: int, lean: float) -> None:
+        """One burst more, whose time (ns) has not come: ``size`` parents over ``spread_ns``, on a server (-1: on all), in a
+        symbol (-1: in any), of which a share ``lean`` buys."""
+        one = np.array([(ts, server, sym, size, spread_ns, lean)], self._bursts.dtype)
+        at = self._bursts["ts"].searchsorted(ts, side="right")
+        if at < self._next_burst:
+            raise ValueError(f"a burst at {ts} ns; expected one that comes after those that have been")
+        self._bursts = np.concatenate([self._bursts[:at], one, self._bursts[at:]])
+        self._burst_ts = self._bursts["ts"].tolist()
+
     def step(self, start_ns: int, end_ns: int) -> None:
         """New parents of one block."""
         world, rng = self._world, self._rng

@@ -121,7 +121,7 @@ class Trial:
         inputs: list[DeskInput] | None = None,
     ) -> None:  # fmt: skip
         self.scenario = scenario
-        self._simulation = scenario.simulate()
+        self.simulation = scenario.simulate()
         self._gate = ScriptedGate(always_open=True)  # until something is halted: nobody need ask
         self._engines = [Stage1(stage1, ORDERFLOW.name, i) for i in range(PARTITIONS)]
         self._desk = Desk(desk)
@@ -140,7 +140,7 @@ class Trial:
     def run(self, until_ns: int | None = None, last: str = "") -> Outcome:
         """To ``until_ns`` (None: the scenario's end), or to ``AFTER_HALT_NS`` after the first right halt; if ``last`` is
         given, after the right halt of that scope."""
-        simulation = self._simulation
+        simulation = self.simulation
         end = min(until_ns or self.scenario.end_ns, self.scenario.end_ns)
         for part in self._steps(simulation):
             self._step(part)
@@ -149,7 +149,7 @@ class Trial:
         return self._outcome()
 
     def _halted_at(self, scope: str = "") -> int:
-        wanted = dict(self._simulation.world.truth.scopes)
+        wanted = dict(self.simulation.world.truth.scopes)
         times = (h.ts for h in self._halts if h.scope in wanted and h.ts >= wanted[h.scope])
         return next((h.ts for h in self._halts if h.scope == scope), FAR) if scope else next(times, FAR)
 
@@ -270,14 +270,14 @@ class Trial:
         self, trace: Trace, end: int, events: NDArray[Any], orders: NDArray[np.bool_], inputs: Sequence[Verdict]
     ) -> None:
         trace.ends.append(end)
-        trace.loss_usd.append(self._simulation.loss_usd)
+        trace.loss_usd.append(self.simulation.loss_usd)
         names = np.array([name.encode() for name in self.scenario.servers])
         trace.orders.append((events["server"][orders][:, None] == names).sum(axis=0))
         trace.rows += [(v.ts, v.server, v.scores) for v in inputs if isinstance(v, FeatureRow)]
         trace.rows += [(v.ts, v.server, {v.detector: v.score / v.limit}) for v in inputs if isinstance(v, Breach)]
 
     def _outcome(self) -> Outcome:
-        scenario, simulation = self.scenario, self._simulation
+        scenario, simulation = self.scenario, self.simulation
         decided = self._halted_at()
         bad = np.concatenate([np.zeros(0, np.uint64), *self._bad_ts])
         first = simulation.first_bad

@@ -23,6 +23,7 @@ SMOKE = {
         ("--seeds", "1", "--scenarios", "one-lot-burst", "calm", "--minutes", "0.2", "--processes", "1"),
         {"incidents", "benign", "router_days", "false_halts", "calm"},
     ),
+    "bursts": (("--seeds", "1", "--kinds", "server", "--processes", "1"), {"runs", "false_halts"}),
     "calm": (
         ("--fresh", "--router-days", "0.01", "--minutes", "0.5", "--processes", "1"),
         {"runs", "router_days", "false_halts", "false_halts_per_router_day_95"},

@@ -6,6 +6,7 @@
 import pytest
 from msgspec.structs import replace
 
+from benchmarks import bursts
 from benchmarks.lab.targets import LAST, ORDERS, ORDERS_SHARE_MAX
 from benchmarks.lab.trial import AFTER_HALT_NS, Outcome, Trial
 from benchmarks.quality import FAMILIES, desk_with
@@ -60,6 +61,15 @@ def test_benign_day_is_not_halted(name: str) -> None:
     out = Trial(scenario, Config().stage1, Config().desk).run()
     assert not out.halts, out.halts
     assert {d for w in out.warnings for d in w.detectors} <= ({"silence"} if name == "router-restart" else set())
+
+
+@pytest.mark.parametrize("kind", bursts.KINDS)
+def test_the_largest_bursts_of_ordinary_days_halt_nothing(kind: str) -> None:
+    row = bursts.run(kind, SEED)
+    assert not row["false_halts"], row
+    assert row["highest"]["rate"] > 1.0, "a burst that nobody notices shows nothing"
+    firm = any("WARNED firm: breadth" in what for what in row["what"])
+    assert firm == (kind != "server"), "what all do at once is told of the firm"
 
 
 @pytest.mark.parametrize("how", [{"without": ("conservation",)}, {"no_parents": True}])
