@@ -75,12 +75,13 @@ class Malformed(Passed):
 
     Counts (as ``detectors/repetition.py``): ``unknown_orders``, cancels and replaces of orders never sent, by server;
     ``far_price``, new orders beyond the far side of the NBBO by more than ``collar``, by strategy; ``amend_past_limits``,
-    replaces that do so (or, where the NBBO is not known, that change the limit by more than ``amend_max``). One more
+    replaces that do so (or, where the NBBO is not known, that change the limit by more than ``amend_max``); not those of
+    orders that were as far already, unless they move them by more than ``collar``: there the market has moved. One more
     for each ``usd_unit`` of the order, about one limit at most: one order never halts, two large ones do. A price is far
-    only against the NBBO of the event *and* that of a second or more before: one bad tick of market data is no reason
-    to halt. Prices beyond ``px_usd_max`` (a NaN or an integer's end, as wire formats show them) are far. A market order
-    (price 0) is none of these; the same one again and again is ``repetition``'s. A price that is far on the passive
-    side is harmless and not counted.
+    only against the NBBO of the event *and* that of a second or more before: one bad tick of market data is no reason to
+    halt. Prices beyond ``px_usd_max`` (a NaN or an integer's end, as wire formats show them) are far. A market order (price
+    0) is none of these; the same one again and again is ``repetition``'s. A price that is far on the passive side is
+    harmless and not counted.
 
     Unit of the score: limits. Statistical: warns at 1, halts alone at ``bound_halt``. Baseline: the learned reject
     share, exponentially weighted over ``learn_minutes``, from minutes without a breach; ``reject_share_prior`` until
@@ -280,6 +281,9 @@ def _asked(
         if not quoted:
             far = far or _jumps(px, sign, root, memos, bounds)
     place = np.int64(root % _MEMOS)
+    if replaces and quoted and far and memos.number[place] == root + 1:
+        old = memos.px[place]
+        far = not _far(old, sign, bid, ask, old_mid, bounds) or _moves(px, sign, old, bounds.collar)
     memos.number[place], memos.px[place] = root + 1, px
     if far:
         _strike_far(walks, at, i, AMEND if replaces else FAR, flow.qty[i], (bid + ask) // 2 if quoted else px, bounds)
@@ -331,5 +335,11 @@ def _jumps(px: int, sign: int, root: int, memos: _Memos, bounds: _Bounds) -> boo
     old = memos.px[place]
     if memos.number[place] != root + 1 or old == 0 or px == 0:
         return False
-    move = old // 1_000 * bounds.amend
-    return bool(px > old + move) if sign > 0 else bool(px < old - move)
+    return _moves(px, sign, old, bounds.amend)
+
+
+@compiled
+def _moves(px: int, sign: int, old: int, share: int) -> bool:
+    """Towards the market, by more than a share (thousandths) of the old limit."""
+    move = old // 1_000 * share
+    return px > old + move if sign > 0 else px < old - move

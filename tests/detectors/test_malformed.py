@@ -119,3 +119,22 @@ def test_one_large_order_beyond_the_collar_opens_by_itself_and_two_are_beyond_th
         send(writer, f"o{k}", 610_000, 1.0, Side.S, symbol=SYMBOLS[3])
     scores = [s.score for s in heard(writer).said]
     assert [round(s, 1) for s in scores] == [1.1, 2.2]
+
+
+@pytest.mark.parametrize(("px", "said"), [(23.0, set()), (23.5, set()), (22.9, set()), (20.0, {"amend_past_limits"})])
+def test_an_order_from_which_the_market_has_run_away_may_be_amended(px: float, said: set[str]) -> None:
+    """Sells at 23 whose market has since gone up by a fifth: other quantity, a little up or down, and an eighth down."""
+    writer = Writer()
+    for k in range(12):
+        send(writer, f"o{k}", 10, 23.0, Side.S)
+    writer.now += 30_000_000_000
+    quote = {"bid": round(27.6e9), "ask": round(27.62e9), "symbol": SYMBOLS[3], "strategy": "ALGO", "account": "A01"}
+    for k in range(24):  # the first ones move the memory of the market
+        writer.wait(400.0)
+        if k < 12:
+            writer.add(Kind.ack, cl_ord_id=f"o{k}", **quote)
+        else:
+            writer.add(
+                Kind.replace, cl_ord_id=f"r{k}", orig_cl_ord_id=f"o{k - 12}", qty=9, px=round(px * 1e9), side=Side.S, **quote
+            )  # fmt: skip
+    assert named(heard(writer)) == said
