@@ -82,8 +82,8 @@ def totals(rows: Sequence[Row]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def table(found: Mapping[str, Any]) -> list[str]:
-    """For people."""
+def page(found: Mapping[str, Any]) -> list[str]:
+    """For docs/quality.md: by commit, and the sums."""
     if not found["runs"]:
         return ["No run."]
     out = ["| at commit | runs | router-days | events | false halts | warnings |", "|---|---|---|---|---|---|"]
@@ -94,13 +94,16 @@ def table(found: Mapping[str, Any]) -> list[str]:
         )
         out.append(f"| {at} | {len(some)} | {days:.1f} | {events:,} | {false} | {warnings} |")
     low, high = found["false_halts_per_router_day_95"]
-    what = [f"seed {row['seed']}: {text}" for row in found["runs"] for text in row["what"]]
     return [
         *out, "",
         f"{found['router_days']:,.1f} router-days of calm, {found['false_halts']} false halts (95 %: {low:.4f} to "
         f"{high:.4f} a router-day), {found['warnings']} warnings ({found['warnings_per_router_day']:.4f} a router-day).",
-        *what,
     ]  # fmt: skip
+
+
+def table(found: Mapping[str, Any]) -> list[str]:
+    """For people: that, and everything that was said."""
+    return [*page(found), *(f"seed {row['seed']}: {text}" for row in found["runs"] for text in row["what"])]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

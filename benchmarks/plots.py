@@ -15,11 +15,12 @@ from typing import Any, Final
 import matplotlib
 from matplotlib import pyplot
 
+from benchmarks import bursts, calm
 from benchmarks.lab.quality_table import efficiency_lines, incident_page
 from benchmarks.lab.result import RESULTS, ROOT
 
 PAGE: Final = ROOT / "docs" / "performance.md"
-PAGES: Final = (PAGE, ROOT / "docs" / "detectors.md")
+PAGES: Final = (PAGE, ROOT / "docs" / "detectors.md", ROOT / "docs" / "quality.md")
 IMAGES: Final = ROOT / "docs" / "performance"
 LABELS: Final = {
     "ours": "Knightwatch, every detector", "ours_2_workers": "Knightwatch, two workers",
@@ -44,6 +45,8 @@ def _head(*cells: str) -> list[str]:
 
 
 def _origin(found: Result) -> str:
+    if "machine" not in found:  # kept run by run
+        return f"Newest run at commit `{found['commit']}`."
     machine = found["machine"]
     packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
     return (
@@ -162,7 +165,7 @@ def _gate(found: Result) -> list[str]:
 TABLES: Final[dict[str, Callable[[Result], list[str]]]] = {
     "throughput-sbe": _throughput, "throughput-json": _throughput, "latency": _latency, "engine": _engine,
     "linearity": _linearity, "memory": _memory, "publish": _publish, "gate": _gate,
-    "quality": incident_page, "efficiency": efficiency_lines,
+    "quality": incident_page, "efficiency": efficiency_lines, "calm": calm.page, "bursts": bursts.table,
 }  # fmt: skip
 
 

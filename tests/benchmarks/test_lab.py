@@ -200,6 +200,15 @@ SHAPES: dict[str, dict[str, Any]] = {
                   "efficiency": 0.9}],
         "series": 15, "alarms": 24, "events": 40_000_000, "arl_events_95": [1_100_000, 2_500_000],
     },
+    "calm": calm.totals([
+        {"seed": seed, "commit": "abc", "router_days": 6.5, "events": 10, "false_halts": 0, "warnings": seed, "what": ["x"],
+         "cpu_s": 3.0} for seed in (1, 2)
+    ]),
+    "bursts": {
+        "runs": [{"kind": "news", "seed": seed, "false_halts": 0, "warnings": 9, "what": [], "highest": {"rate": 9.0 * seed}}
+                 for seed in (1, 2)],
+        "false_halts": 0,
+    },
 }  # fmt: skip
 
 
@@ -213,6 +222,9 @@ def test_every_table_and_plot_is_made_of_a_result(tmp_path: Path) -> None:
     assert "| [power-peg](detectors/power-peg.svg) | 2 of 2 | 2 | 1.00 (1.50) | 2 (2) | 66 (66) | 1,000,000 |" in page
     assert "0 other halts; targets missed: power-peg 2: too late." in page
     assert "| 2 | 65.6 ± 0.5 | 58.9 | 0.90 |" in page
+    assert "| abc | 2 | 13.0 | 20 | 0 | 3 |" in page
+    assert "13.0 router-days of calm, 0 false halts (95 %: 0.0000 to 0.2304 a router-day), 3 warnings" in page
+    assert "| news | 4 | 0 | 18 | rate 18 (64) |" in page
     drawn = plots.draw(results, tmp_path)
     assert [path.name for path in drawn] == ["rate.svg", "latency.svg", "batch.svg", "scaling.svg", "memory.svg"]
     first = [path.read_bytes() for path in drawn]
