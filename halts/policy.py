@@ -135,7 +135,8 @@ def judge(config: DeskConfig, opens: Sequence[Open], at: int, ts: int | None, fl
         return _judge(config, every, at, ts)
     left = [one for one, until in zip(every, put_off, strict=True) if until <= at]
     judgement = _judge(config, left, at, ts) if left else Judgement(opens[0].scope, "none")
-    return structs.replace(judgement, again_at=again_at, looks=any(o.opened_at + look > at for o in opens))
+    looks = any(at < until == o.opened_at + look for o, until in zip(opens, put_off, strict=True))
+    return structs.replace(judgement, again_at=again_at, looks=looks)
 
 
 def _put_off_until(config: DeskConfig, o: Open, rule: Rule, fleet: FleetView) -> int:

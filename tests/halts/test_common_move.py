@@ -50,6 +50,10 @@ def test_what_a_move_of_all_could_explain_waits_until_the_fleet_was_seen() -> No
     assert seen.ts_decided == 7 + CONFIG.common_look_ms * MS_NS, "decided when the look was over, not when it began"
     explained = judge(CONFIG, both, put_off.again_at, None, view("R1", "R1"))
     assert (explained.level, explained.looks) == ("none", False)
+    known = judge(CONFIG, both, AT, 7, view("R1", "R1"))
+    assert (known.level, known.looks) == ("none", False), "that all move is known: nothing is waited for"
+    fresh = judge(CONFIG, (*both, an_open("malformed", server="R9")), AT, 7, view("R1", "R1 R9"))
+    assert (fresh.level, fresh.looks) == ("warn", False)
     assert level(an_open(bound_halt=25.0, beyond_at=AT, beyond_seen=2), compared="R1") == "halt"
     assert level(an_open(hard=True), compared="R1") == "halt"
 
