@@ -5,6 +5,7 @@ cannot say something else than the decoder does. Unknown fields are allowed: tha
 """
 
 from importlib.resources import files
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any, Final
 
@@ -115,8 +116,18 @@ def record(name: str) -> dict[str, Any]:
 
 def document(name: str) -> str:
     """Text of the file of that name (see NAMES)."""
-    schema = order_event() if name == "order-event" else record(name)
+    schema = _tidy(order_event() if name == "order-event" else record(name))
     return msgspec.json.format(msgspec.json.encode(schema), indent=2).decode() + "\n"
+
+
+def _tidy(schema: Any) -> Any:
+    """The same with descriptions free of their docstrings' indentation, which msgspec takes away or (0.23) leaves."""
+    if isinstance(schema, dict):
+        return {
+            key: cleandoc(value) if key == "description" and isinstance(value, str) else _tidy(value)
+            for key, value in schema.items()
+        }
+    return [_tidy(value) for value in schema] if isinstance(schema, list) else schema
 
 
 def shipped(name: str) -> str:
