@@ -60,7 +60,7 @@ def run(kind: str, seed: int) -> dict[str, Any]:
             highest[name] = max(highest.get(name, 0.0), round(share, 2))
     return {
         "kind": kind, "seed": seed, "false_halts": len(out.halts), "warnings": len(out.warnings),
-        "what": [f"{h.state} {h.scope}: {', '.join(h.detectors)}" for h in (*out.halts, *out.warnings)],
+        "what": [str(h) for h in (*out.halts, *out.warnings)],
         "highest": {name: share for name, share in sorted(highest.items()) if share >= 0.5},
     }  # fmt: skip
 
@@ -98,8 +98,8 @@ def table(found: Mapping[str, Any]) -> list[str]:
 def _alone() -> dict[str, str]:
     """Of each detector that has one, the limits at which it halts alone."""
     stage1 = Config().stage1
-    parts = {name: getattr(stage1, name) for name in ("rate", "crossing", "repetition", "malformed", "fanout")}
-    return {name: f" ({part.bound_halt:g})" for name, part in parts.items()}
+    parts = {name: getattr(stage1, name) for name in stage1.__struct_fields__}
+    return {name: f" ({part.bound_halt:g})" for name, part in parts.items() if hasattr(part, "bound_halt")}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -83,8 +83,7 @@ def benign(
         "scenario": name, "seed": seed, "false_halts": len(out.halts), "warnings": len(out.warnings),
         "router_days": _router_days(out), "events": out.events,
         "what": [
-            f"{(h.ts - out.start_ns) / MIN_NS:.1f} min {h.state} {h.scope}: {', '.join(h.detectors)}"
-            for h in (*out.halts, *out.warnings)
+            f"{(h.ts - out.start_ns) / MIN_NS:.1f} min {h}" for h in (*out.halts, *out.warnings)
         ],
     }  # fmt: skip
 

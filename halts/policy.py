@@ -130,12 +130,11 @@ def judge(config: DeskConfig, opens: Sequence[Open], at: int, ts: int | None, fl
     every = [(o, config.rule(o.detector, o.family)) for o in opens]
     put_off = [_put_off_until(config, o, rule, fleet) for o, rule in every]
     again_at = min((until for until in put_off if until > at), default=0)
-    look = config.common_look_ms * MS_NS
     if not again_at:
         return _judge(config, every, at, ts)
     left = [one for one, until in zip(every, put_off, strict=True) if until <= at]
     judgement = _judge(config, left, at, ts) if left else Judgement(opens[0].scope, "none")
-    looks = any(at < until == o.opened_at + look for o, until in zip(opens, put_off, strict=True))
+    looks = any(until > at and o.server not in fleet.explained for o, until in zip(opens, put_off, strict=True))
     return structs.replace(judgement, again_at=again_at, looks=looks)
 
 

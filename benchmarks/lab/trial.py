@@ -61,6 +61,9 @@ class HaltSeen(Struct, frozen=True):
     detectors: tuple[str, ...]
     text: str
 
+    def __str__(self) -> str:
+        return f"{self.state} {self.scope}: {', '.join(self.detectors)}"
+
 
 class Outcome(Struct, frozen=True):
     """What came of one run. ``halts``: transitions into HALTING, ``warnings`` into WARNED, each in order. Times in ns.

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from detectors.fleet.alarm import Alarm
 from detectors.fleet.config import FleetConfig
 from detectors.fleet.detector import told, verdict
-from detectors.fleet.peers import BOUNDLESS, each_others, others
+from detectors.fleet.peers import BOUNDLESS, each_others, others, ratio
 from detectors.fleet.roster import ASKS, COUNTS, FILLS, HITS, PARENTS, REJECTS, Roster, Server
 from schemas.records import Breach, Family
 from schemas.units import S_NS
@@ -87,13 +87,12 @@ class Compared(Struct):
     def show(self, reject_share_min: float) -> None:
         """Work out what peers are compared by: ``moving``, ``fan_out``, ``refused``, ``refused_now``, ``crossing``."""
         self.moving = self.asks_now / self.rate
-        parents, fills = self.parents_slow, self.fills_slow
-        self.fan_out = self.asks_slow / parents if parents > 0 else BOUNDLESS
+        self.fan_out = ratio(self.asks_slow, self.parents_slow)
         least = REJECT_PRIOR * reject_share_min
         self.refused = (self.rejects_long * LONG + least) / (self.asks_long * LONG + REJECT_PRIOR)
         least = REJECT_PRIOR_NOW * reject_share_min
         self.refused_now = (self.rejects_now * FAST + least) / (self.asks_now * FAST + REJECT_PRIOR_NOW)
-        self.crossing = self.hits_slow / fills if fills > 0 else BOUNDLESS
+        self.crossing = ratio(self.hits_slow, self.fills_slow)
 
     moving: float = 1.0
     fan_out: float = BOUNDLESS

@@ -23,8 +23,7 @@ def others(ordered: Sequence[float], own: float | None) -> float:
     low, high = (left - 1) // 2, left // 2
     if left < n:
         low, high = low + (at <= low), high + (at <= high)
-    middle = (ordered[low] + ordered[high]) / 2
-    return middle if middle < BOUNDLESS else BOUNDLESS
+    return _at_most((ordered[low] + ordered[high]) / 2)
 
 
 def each_others(values: Sequence[float], ordered: Sequence[float]) -> list[float]:

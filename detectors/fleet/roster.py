@@ -163,17 +163,17 @@ class Roster(Struct):
         self.newest, server.event = server.name, row.source
         if row.ts > self.ts:
             self.ts = row.ts
-        counts = server.counts
-        asks, parents, fills, hits, rejects, net_usd, burn_usd = _counted(row.values)
+        get, counts = row.values.get, server.counts
+        asks = get("orders", 0.0) + get("replaces", 0.0)
         if asks:
             server.asked_at = now
             counts[ASKS] += asks
-        counts[PARENTS] += parents
-        counts[FILLS] += fills
-        counts[HITS] += hits
-        counts[REJECTS] += rejects
-        server.net_usd += net_usd
-        server.burn_usd += burn_usd
+        counts[PARENTS] += get("parents", 0.0)
+        counts[FILLS] += get("fills", 0.0)
+        counts[HITS] += get("buys_at_ask", 0.0) + get("sells_at_bid", 0.0)
+        counts[REJECTS] += get("rejects", 0.0)
+        server.net_usd += get("net_usd", 0.0)
+        server.burn_usd += get("spread_burn_usd", 0.0)
         server.loss_usd, server.gross_usd = row.money.loss_usd, row.money.gross_usd
         told = row.counters
         server.missing = told.get("missing", 0)
@@ -267,23 +267,6 @@ class Roster(Struct):
         """Loss and gross position of all servers."""
         every: Sequence[Server] = list(self.servers.values())
         return Money(round(sum(s.loss_usd for s in every), 2), 0.0, round(sum(s.gross_usd for s in every), 2))
-
-
-def _counted(values: dict[str, float]) -> tuple[float, float, float, float, float, float, float]:
-    """Asks, parents, fills, aggressive fills, refused orders; net and burn (USD). What a row does not name is 0."""
-    try:
-        return (
-            values["orders"] + values["replaces"], values["parents"], values["fills"],
-            values["buys_at_ask"] + values["sells_at_bid"], values["rejects"], values["net_usd"],
-            values["spread_burn_usd"],
-        )  # fmt: skip
-    except KeyError:
-        get = values.get
-        return (
-            get("orders", 0.0) + get("replaces", 0.0), get("parents", 0.0), get("fills", 0.0),
-            get("buys_at_ask", 0.0) + get("sells_at_bid", 0.0), get("rejects", 0.0), get("net_usd", 0.0),
-            get("spread_burn_usd", 0.0),
-        )  # fmt: skip
 
 
 def symbols_of(breach: Breach) -> list[str]:
