@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from river import covariance, stats
+from river import stats
 
 from schemas.jit import compiled
 
@@ -13,9 +13,8 @@ Floats = NDArray[np.float64]
 
 
 class Moments:
-    """Welford's recursion for d named components (ddof 1). ``river()`` gives the estimator that has seen the same: river
-    keeps an object a pair, of which each update is a call, 78 for twelve components; here they are two arrays, with
-    the same numbers bit for bit (tests/detectors/test_novelty.py).
+    """Welford's recursion for d named components (ddof 1). River keeps an object a pair, of which each update is a call,
+    78 for twelve components; here they are two arrays, with the same numbers bit for bit (tests/detectors/test_novelty.py).
 
     inputs: names. mean: (d,). Pairs have river's order: names sorted, the lower one first.
     """
@@ -42,20 +41,6 @@ class Moments:
         diagonal = np.diag_indices(len(out))
         out[diagonal] = out[diagonal] / (self.n - 1.0) if self.n > 1.0 else 0.0
         return out
-
-    def river(self) -> covariance.EmpiricalCovariance:
-        """River's own, that has learned the same vectors."""
-        found = covariance.EmpiricalCovariance()
-        for a, b, n, *rest in self.state():
-            if a == b:
-                found.matrix[a, b] = var_of(n, rest[0], rest[1])
-            else:
-                pair = stats.Cov()
-                pair.mean_x.n, pair.mean_x._mean = n, rest[0]
-                pair.mean_y.n, pair.mean_y._mean = n, rest[1]
-                pair.cov = rest[2]
-                found.matrix[a, b] = pair
-        return found
 
     def state(self) -> list[list[Any]]:
         """Plain values: of each pair names, count, means and covariance, then of each component name twice, count, mean
