@@ -20,13 +20,14 @@ Int = Any
 
 
 def _cache() -> Path:
-    """Where machine code is kept: a folder named after the sources of all kernels. numba looks only at the file of the
-    function that is called, and would go on running the old code of what that one calls in another file."""
+    """Where machine code is kept: a folder named after the sources of all kernels and of how they are compiled. numba looks
+    only at the file of the function that is called, and would go on running the old code of what that one calls in
+    another file."""
     packages = Path(__file__).parent.parent
     sources = [
         path for name in ("schemas", "detectors", "producers") for path in sorted((packages / name).rglob("*.py"))
     ]
-    texts = [text for text in map(Path.read_bytes, sources) if b"@compiled" in text]
+    texts = [Path(__file__).read_bytes(), *(text for text in map(Path.read_bytes, sources) if b"@compiled" in text)]
     digest = hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
     return Path("~/.cache/knightwatch/loops").expanduser() / digest
 
@@ -41,8 +42,11 @@ def compiled(function: F) -> F:
     other threads gain. Integer division by zero gives 0: kernels check.
 
     Without numba's runtime: it would count references to every array at every call of one kernel by another, each an
-    atomic operation, which took a fifth of stage 1. So a kernel makes no arrays; its caller hands it room to work in."""
-    return cast(F, numba.njit(cache=True, error_model="numpy", _nrt=False)(function))
+    atomic operation, which took a fifth of stage 1. So a kernel makes no arrays; its caller hands it room to work in.
+
+    Inlined into its caller, whatever its size: an array is seven arguments, so that the tables of one detector are some
+    two hundred, and to push them at each event took half of the pass."""
+    return cast(F, numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)(function))
 
 
 def prefetch(array: Any, index: Any) -> None:
