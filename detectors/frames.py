@@ -6,8 +6,9 @@ import numpy as np
 
 from detectors.arrays import I64
 from detectors.features import FRAME_NS, NAMES
-from detectors.onepass import DETECTORS, Room, values_at
+from detectors.onepass import DETECTORS, read_room, values_at
 from detectors.totals import GROSS, PROFIT, SCALE
+from schemas.bound import Memory
 from schemas.jit import compiled
 from schemas.units import S_NS, USD6
 
@@ -26,13 +27,14 @@ def _round(x: float, unit: float) -> float:
 
 
 @compiled
-def close_frames(n: int, frame: int, room: Room, last: I64, limits: I64, base: I64) -> int:
+def close_frames(n: int, frame: int, room_at: Memory, last: I64, limits: I64, base: I64) -> int:
     """Frames that end in n events that have been scored: how many.
 
     frame: the one that was open. last: (2, d) statistics after the flow before and after this one; limits: (d,) of each;
     base: (k,) totals when the open frame began, taken on to the new one. Writes into the room, by frame that ended:
     closing, the event that ends it; deltas, what its events add to the features; rows.
     """
+    room = read_room(room_at)
     count = 0
     ends = np.int64((frame + 1) * FRAME_NS)
     totals, rows = room.totals, room.rows

@@ -191,7 +191,7 @@ class ServerEngine:
     def _part(self, flow: Flow, places: I64) -> list[Placed]:
         """Events of one minute, which stand in the room."""
         n, room = len(flow), self._room
-        self.one.run(n, Where(flow.words, room.t, flow.offsets, flow.items), room)
+        self.one.run(n, Where(flow.words, room.t, flow.offsets, flow.items))
         context = Context(flow, room.child, room.symbol, room.totals, self.children, self.positions, True)
         before = self.opened
         changes: list[tuple[int, int]] = []
@@ -245,8 +245,9 @@ class ServerEngine:
     ) -> tuple[list[int], I64]:  # fmt: skip
         """A row for each frame that ends in a flow; the run of novel rows before, between and after the events that end
         frames, and these."""
-        flow, room, model = context.flow, self._room, self.novelty
-        count = close_frames(len(flow), self.frame, room, self.one.last, self.one.limits, self.frame_base)
+        flow, room, one, model = context.flow, self._room, self.one, self.novelty
+        assert one.room is not None
+        count = close_frames(len(flow), self.frame, one.room, one.last, one.limits, self.frame_base)
         closing, rows, deltas = room.closing[:count], room.rows[:count].tolist(), room.deltas
         scores = self._scores(closing, rows)
         time_of, place_of = flow.t.item, places.item

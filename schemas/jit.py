@@ -1,4 +1,4 @@
-"""Compiled loops: the one place that names numba, so that strict types hold on both sides of it (ADR 5).
+"""Compiled loops: the one place beside ``bound`` that names numba, so that strict types hold on both sides (ADR 5).
 
 A kernel is a plain function over numpy arrays and integers, event after event in log order. It runs uncompiled with
 ``NUMBA_DISABLE_JIT=1`` and gives the same: only integers are summed, and float code is compiled without fast-math.
