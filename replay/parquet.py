@@ -99,7 +99,7 @@ class ParquetLog:
     def __init__(self, path: Path, partitions: int = PARTITIONS_DEFAULT, stop_on_bad_line: bool = False) -> None:
         self.path = path
         self.findings = Findings()
-        self._partitions = partitions
+        self.partitions = partitions
         self._stop = stop_on_bad_line
         self._counts: dict[int, int] = {}
         with readable(path):
@@ -113,6 +113,11 @@ class ParquetLog:
             )
         self._columns = [*(name for name in COORDINATES if name in names), *arrow.COLUMNS]
         self._placed = "partition" in names and "offset" in names
+
+    @property
+    def rows(self) -> int:
+        """All of them, refused ones too."""
+        return int(self._file.metadata.num_rows)
 
     def counts(self) -> dict[int, int]:
         """Partition -> its rows."""
@@ -142,7 +147,7 @@ class ParquetLog:
         beside = next((place for place in places if place.exists()), None)
         if beside is None:
             return []
-        log = NdjsonLog(beside, self._partitions, self._stop)
+        log = NdjsonLog(beside, self.partitions, self._stop)
         nodes = log.nodes()
         if log.sources():
             raise LogError(f"{beside}: holds order events; expected nodes and declared records only")
@@ -203,7 +208,7 @@ class ParquetLog:
         if not hasattr(servers, "indices"):
             servers = servers.dictionary_encode()
         words = [str(word or "").encode() for word in servers.dictionary.to_pylist()]
-        table = np.array([partition_of(word, self._partitions) for word in [*words, b""]], np.int64)
+        table = np.array([partition_of(word, self.partitions) for word in [*words, b""]], np.int64)
         picked: NDArray[np.int64] = table[servers.indices.fill_null(len(words)).to_numpy()]
         return picked
 

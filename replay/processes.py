@@ -6,6 +6,9 @@ parts of one total order gives that order, so the desk here takes in what it wou
 
 The desk asks for the verdicts in that order, and until one process has come so far, what the others send waits here, in
 memory or a file (``replay.backlog``): a process that were not listened to would not give its slot of the ring back.
+
+A process takes a second to begin, most of it imports. So it is started first, and told its part of the log when that has
+been counted; and this module imports no engine, so that the caller can start them before it loads its own.
 """
 
 import heapq
@@ -22,7 +25,6 @@ from typing import Final
 
 import msgspec
 
-from detectors.bank import Stage1
 from detectors.config import Stage1Config
 from replay.backlog import Backlog
 from replay.log import BATCH_ROWS, EventSource, LogError, Selection
@@ -41,13 +43,15 @@ CHUNK: Final = 512
 JOIN_S: Final = 5.0
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[Timed]).decode
+_decode_rows: Final = msgspec.msgpack.Decoder(dict[int, int]).decode
+Streams = Callable[[Callable[[int], None]], Sequence[Iterator[Timed]]]
+"""Given whom to tell how many events were stepped: verdicts, a stream a process, each in order."""
 
 
 @dataclass(frozen=True)
 class _Job:
-    """What one process is told. rows: partition -> its events."""
+    """What every process is told."""
 
-    rows: dict[int, int]
     config: Stage1Config
     selection: Selection
     batch_rows: int
@@ -58,23 +62,24 @@ def useful(log: object, wanted: int | None = None) -> int:
     files are read so (text takes longer to read than to score; a recording has its own order of things)."""
     if not isinstance(log, ParquetLog):
         return 1
-    counts = log.counts()
     if wanted is None:
-        wanted = len(os.sched_getaffinity(0)) if sum(counts.values()) >= ROWS_MIN else 1
-    return max(1, min(wanted, len(counts)))
+        wanted = len(os.sched_getaffinity(0)) if log.rows >= ROWS_MIN else 1
+    return min(wanted, log.partitions)
 
 
 def shares(counts: Mapping[int, int], processes: int) -> list[frozenset[int]]:
-    """Partitions of each process, the largest first to whoever has least.
+    """Partitions of each process, the largest first to whoever has least; none, if there are not so many.
 
     >>> shares({0: 5, 1: 9, 2: 3, 3: 2}, 2)
     [frozenset({1}), frozenset({0, 2, 3})]
+    >>> shares({4: 5}, 2)
+    [frozenset({4}), frozenset()]
     """
     found: list[tuple[int, list[int]]] = [(0, []) for _ in range(processes)]
     for partition, rows in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         k = min(range(processes), key=lambda i: found[i][0])
         found[k] = (found[k][0] + rows, [*found[k][1], partition])
-    return [frozenset(mine) for _, mine in found if mine]
+    return [frozenset(mine) for _, mine in found]
 
 
 @contextmanager
@@ -83,32 +88,37 @@ def stage1_elsewhere(
     config: Stage1Config,
     selection: Selection,
     processes: int,
-    on_events: Callable[[int], None],
     rows: int = BATCH_ROWS,
-) -> Iterator[Sequence[Iterator[Timed]]]:
-    """Streams of verdicts, one a process, each in order. ``log.findings`` has everything when all are used up.
+) -> Iterator[Streams]:
+    """Streams of verdicts. ``log.findings`` has everything when all are used up.
 
     LogError where the log cannot be read or a process dies. No process outlives the context.
     """
     context = get_context("spawn")
-    counts = log.counts()
     ring = Ring(context, min(PIECE_ROWS, rows))
+    pipes: list[Connection] = []
     outlets: list[Outlet] = []
     inboxes: list[_Inbox] = []
     reader = _ReaderThread(log, ring, outlets)
     try:
         with _ctrl_c_later():
-            for mine in shares(counts, processes):
-                job = _Job({partition: counts[partition] for partition in mine}, config, selection, rows)
+            for _ in range(processes):
                 (verdicts, give), (slots, take) = context.Pipe(duplex=False), context.Pipe()
+                job = _Job(config, selection, rows)
                 process = context.Process(target=_work, args=(give, take, ring, job), daemon=True)
                 process.start()
                 give.close()
                 take.close()
-                outlets.append(Outlet(slots, mine))
-                inboxes.append(_Inbox(process, verdicts, on_events))
+                pipes.append(slots)
+                inboxes.append(_Inbox(process, verdicts))
+        counts = log.counts()
+        for slots, mine in zip(pipes, shares(counts, processes), strict=True):
+            with suppress(OSError):  # it is gone: its stream says so
+                slots.send_bytes(_encode({partition: counts[partition] for partition in mine}))
+            outlets.append(Outlet(slots, mine))
+        with _ctrl_c_later():
             reader.start()
-        yield [inbox.stream() for inbox in inboxes]
+        yield lambda on_events: [inbox.stream(on_events) for inbox in inboxes]
     finally:
         for inbox in inboxes:
             inbox.close()
@@ -155,10 +165,9 @@ class _ReaderThread(threading.Thread):
 class _Inbox:
     """The parent's end of one process: a thread takes whatever comes, at once."""
 
-    def __init__(self, process: BaseProcess, pipe: Connection, on_events: Callable[[int], None]) -> None:
+    def __init__(self, process: BaseProcess, pipe: Connection) -> None:
         self._process = process
         self._pipe = pipe
-        self._on_events = on_events
         self._backlog = Backlog()
         self._thread = threading.Thread(target=self._receive, name="replay-inbox", daemon=True)
         self._thread.start()
@@ -176,14 +185,14 @@ class _Inbox:
                 self._backlog.put(f"Dverdicts that wait for their turn went to a temporary file, and {error}".encode())
                 return
 
-    def stream(self) -> Iterator[Timed]:
+    def stream(self, on_events: Callable[[int], None]) -> Iterator[Timed]:
         """Verdicts as they come. Each chunk is preceded by how many events were stepped for it."""
         while chunk := self._backlog.get():
             if chunk[:1] == b"D":
                 if len(chunk) > 1:
                     raise LogError(chunk[1:].decode())
                 return
-            self._on_events(int.from_bytes(chunk[1:9], "little"))
+            on_events(int.from_bytes(chunk[1:9], "little"))
             yield from _decode(memoryview(chunk)[9:])
         self._process.join(JOIN_S)
         raise LogError(
@@ -206,17 +215,22 @@ class _Inbox:
 def _work(give: Connection, take: Connection, ring: Ring, job: _Job) -> None:
     """A process: its part of the log to its end; the last word is why it failed, if it did. A parent that is gone ends
     it."""
+    import detectors.bank  # noqa: F401 - while the log is counted
+
     collector.calm()
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
-            _send_all(give, fed(ring, take), job)
+            _send_all(give, _decode_rows(take.recv_bytes()), fed(ring, take), job)
             failed = ""
         except LogError as error:
             failed = str(error)
         give.send_bytes(b"D" + failed.encode())
 
 
-def _send_all(give: Connection, batches: Iterator[Batch], job: _Job) -> None:
+def _send_all(give: Connection, rows: dict[int, int], batches: Iterator[Batch], job: _Job) -> None:
+    """rows: partition -> its events."""
+    from detectors.bank import Stage1
+
     stepped = 0
 
     def count(events: int) -> None:
@@ -228,7 +242,7 @@ def _send_all(give: Connection, batches: Iterator[Batch], job: _Job) -> None:
         return stage1_stream(source, engine, job.selection, count, job.batch_rows)
 
     chunk: list[Timed] = []
-    for timed in heapq.merge(*map(stream, shared_sources(batches, job.rows))):
+    for timed in heapq.merge(*map(stream, shared_sources(batches, rows))):
         chunk.append(timed)
         if len(chunk) == CHUNK:
             give.send_bytes(b"V" + stepped.to_bytes(8, "little") + _encode(chunk))
@@ -236,4 +250,4 @@ def _send_all(give: Connection, batches: Iterator[Batch], job: _Job) -> None:
     give.send_bytes(b"V" + stepped.to_bytes(8, "little") + _encode(chunk))
 
 
-__all__ = ["shares", "stage1_elsewhere", "useful"]
+__all__ = ["Streams", "shares", "stage1_elsewhere", "useful"]

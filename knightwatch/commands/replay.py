@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,27 +89,28 @@ def _offline(
 ) -> dict[str, Any]:
     import msgspec
 
-    from knightwatch.commands.progress import events_bar
-    from replay.engines import live_engines
-    from replay.output import OutputFiles
-    from replay.processes import stage1_elsewhere, useful
-    from replay.runner import Observers, Run
-    from schemas import collector
+    from replay.processes import Streams, stage1_elsewhere, useful
 
     begun = time.perf_counter()
-    collector.calm()
     with ExitStack() as stack:
+        used = useful(opened, processes)
+        elsewhere: Streams | None = None
+        if used > 1:
+            elsewhere = stack.enter_context(stage1_elsewhere(opened, settings.stage1, chosen, used))
+        # after the processes have been started: what is imported from here on, they import at the same time
+        from knightwatch.commands.progress import events_bar
+        from replay.engines import live_engines
+        from replay.output import OutputFiles
+        from replay.runner import Observers, Run
+        from schemas import collector
+
+        collector.calm()
         total = sum(source.rows for source in opened.sources())
         observers = Observers(events=stack.enter_context(events_bar("replay", total, quiet)))
         if out is not None:
             observers = stack.enter_context(OutputFiles(out)).observers(observers)
         engines = live_engines(settings.stage1, settings.desk)
-        used = useful(opened, processes)
-
-        def apart(count: Callable[[int], None]) -> Sequence[Iterator[Any]]:
-            return stack.enter_context(stage1_elsewhere(opened, settings.stage1, chosen, used, count))
-
-        result = Run(opened, engines, chosen, observers, timeline=timeline, elsewhere=apart if used > 1 else None).run()
+        result = Run(opened, engines, chosen, observers, timeline=timeline, elsewhere=elsewhere).run()
     findings = opened.findings
     return {
         "events": result.events,

@@ -85,15 +85,12 @@ def replayed(
     if count == 1:
         return Run(log, engines, selection, see).run(), told[0], given
 
-    def apart(on_events: Any) -> Any:
-        return streams.__enter__()
+    with stage1_elsewhere(log, CONFIG.stage1, selection, count, rows) as streams:
+        return Run(log, engines, selection, see, elsewhere=streams).run(), told[0], given
 
-    run = Run(log, engines, selection, see, elsewhere=apart)
-    streams = stage1_elsewhere(log, CONFIG.stage1, selection, count, run._count, rows)
-    try:
-        return run.run(), told[0], given
-    finally:
-        streams.__exit__(None, None, None)
+
+def nobody(_: int) -> None:
+    """Is told how many events were stepped."""
 
 
 def test_examples() -> None:
@@ -108,6 +105,11 @@ def test_same_in_one_and_in_several(path: Path) -> None:
     assert alone[0].halts
     assert alone[0].events == alone[1] == 60_000
     assert replayed(path, 2) == alone
+
+
+def test_more_processes_than_partitions_that_have_events(events: NDArray[Any], tmp_path: Path) -> None:
+    one = write_parquet(tmp_path / "one.parquet", events[events["server"] == b"R1"])
+    assert replayed(one, 3) == replayed(one, 1)
 
 
 def test_same_of_a_part(path: Path) -> None:
@@ -144,8 +146,8 @@ def test_what_was_refused_is_counted_once(events: NDArray[Any], tmp_path: Path) 
     pq.write_table(pa.Table.from_batches([batch.append_column("refused", reasons)]), tmp_path / "a.parquet")
     for count in (1, 3):
         log = ParquetLog(tmp_path / "a.parquet")
-        with stage1_elsewhere(log, CONFIG.stage1, Selection(), count, lambda _: None) as streams:
-            assert sum(1 for stream in streams for _ in stream)
+        with stage1_elsewhere(log, CONFIG.stage1, Selection(), count) as streams:
+            assert sum(1 for stream in streams(nobody) for _ in stream)
         assert log.findings.refused == {"odd": 60}
 
 
@@ -174,12 +176,12 @@ def test_a_process_that_is_killed_is_an_error(path: Path, which: int, monkeypatc
                 assert killed.wait(PATIENCE_S)
 
     def replay() -> None:
-        with stage1_elsewhere(log, CONFIG.stage1, Selection(), 2, lambda _: None, 256) as streams:
+        with stage1_elsewhere(log, CONFIG.stage1, Selection(), 2, 256) as streams:
             assert halfway.wait(PATIENCE_S)
             victim = sorted(multiprocessing.active_children(), key=lambda process: process.name)[which]
             victim.kill()
             killed.set()
-            list(heapq.merge(*streams))
+            list(heapq.merge(*streams(nobody)))
 
     monkeypatch.setattr(log, "pieces", interrupted)
     with pytest.raises(LogError, match=r"exit code -9.*--processes 1"):
@@ -194,15 +196,15 @@ def test_an_error_that_is_not_the_log_is_raised(path: Path, monkeypatch: pytest.
     monkeypatch.setattr(log, "pieces", broken)
     with (
         pytest.raises(ZeroDivisionError),
-        stage1_elsewhere(log, CONFIG.stage1, Selection(), 2, lambda _: None) as streams,
+        stage1_elsewhere(log, CONFIG.stage1, Selection(), 2) as streams,
     ):
-        list(heapq.merge(*streams))
+        list(heapq.merge(*streams(nobody)))
 
 
 def test_who_loses_interest_leaves_nothing_behind(path: Path) -> None:
     log = ParquetLog(path)
-    with stage1_elsewhere(log, CONFIG.stage1, Selection(), 2, lambda _: None, 256) as streams:
-        next(streams[0])
+    with stage1_elsewhere(log, CONFIG.stage1, Selection(), 2, 256) as streams:
+        next(streams(nobody)[0])
 
 
 def of_session(session: int) -> set[int]:
@@ -239,7 +241,7 @@ def test_how_many_are_used(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = ParquetLog(path)
     assert useful(log) == 1, "a small file"
     assert useful(log, 3) == 3
-    assert useful(log, 100) == len(log.counts())
+    assert useful(log, 100) == log.partitions
     assert useful(object(), 4) == 1, "no Parquet file"
     monkeypatch.setattr(processes, "ROWS_MIN", 60_000)
-    assert useful(log) == min(len(os.sched_getaffinity(0)), len(log.counts()))
+    assert useful(log) == min(len(os.sched_getaffinity(0)), log.partitions)
