@@ -21,6 +21,8 @@ _K2 = np.uint64(0x165667B19E3779F9)
 _S = np.uint64(29)
 _HALF = np.uint64(32)
 _ROWS_MIN = 1024
+_AHEAD = 24
+"""Ids for which memory is asked before they are entered anew."""
 # a cell of the table: the upper half of the hash beside row + 1; zero is empty
 _ROW = np.uint64(0xFFFFFFFF)
 _TAG = np.uint64(0xFFFFFFFF00000000)
@@ -128,8 +130,10 @@ def _resolve(slots: Slots, ids: U64, insert: Bools, rows: I64, new: Bools) -> No
 @compiled
 def _fill(slots: Slots) -> None:
     """Enter all rows in use into an empty table; of an id that came back the later row counts."""
-    table, keys = slots.table, slots.keys
-    for row in range(slots.meta[USED]):
+    table, keys, used = slots.table, slots.keys, slots.meta[USED]
+    for row in range(used):
+        if row + _AHEAD < used:
+            ahead(slots, keys, row + _AHEAD, 0)
         h = _hash(keys, row, 0, keys.shape[1])
         _, cell = _seek(slots, keys, row, 0, h)
         table[cell] = (h & _TAG) | np.uint64(row + 1)
@@ -213,7 +217,7 @@ class IdTable:
         used, kept = self.used, self.capacity
         gone = used - kept
         for array in (self._keys, *self.cols.values()):
-            array[:kept] = array[gone:used].copy()
+            array[:kept] = array[gone:used] if gone >= kept else array[gone:used].copy()
             array[kept:] = 0
         self._meta[USED] = kept
         self._meta[DROPPED] += gone
