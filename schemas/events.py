@@ -13,6 +13,7 @@ from schemas.sbe_schema import HEADER_FIELDS, order_event
 VERSION = 1
 MESSAGE = order_event()
 EVENT: np.dtype[Any] = MESSAGE.dtype
+_RAW = np.dtype((np.void, EVENT.itemsize))
 """dtype of one order event; ``batch["qty"]`` etc. give columns. Includes the four SBE header fields."""
 FLAG_POSS_DUP = 1 << MESSAGE.enums["flags"]["poss_dup"]
 
@@ -56,6 +57,11 @@ class Phase(IntEnum):
 
 for _enum, _field in ((Kind, "kind"), (Side, "side"), (Phase, "phase")):
     assert {m.name: m.value for m in _enum} == MESSAGE.enums[_field], f"{_field} differs from order-event.xml"
+
+
+_HEADER = sum(value << 16 * k for k, value in enumerate(MESSAGE.header))
+"""An event's first word: four numbers of 16 bits."""
+assert [EVENT.fields[name][1] for name in HEADER_FIELDS] == [0, 2, 4, 6]  # type: ignore[index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +111,9 @@ def as_words(events: NDArray[Any]) -> NDArray[np.uint64]:
 
 def empty_events(n: int) -> NDArray[Any]:
     """(n,) zeroed events with the SBE header filled in, ready to be written column by column."""
-    events = np.zeros(n, EVENT)
-    for name, value in zip(HEADER_FIELDS, MESSAGE.header, strict=True):
-        events[name] = value
-    return events
+    words = np.zeros((n, EVENT.itemsize // 8), np.uint64)
+    words[:, 0] = _HEADER
+    return words.view(EVENT).reshape(n)
 
 
 def batch_of(events: NDArray[Any], topic: str = "orderflow", partition: int = 0, first_offset: int = 0) -> Batch:
@@ -125,13 +130,20 @@ def take(events: NDArray[Any], at: NDArray[Any]) -> NDArray[Any]:
     return words.take(at, axis=0).view(EVENT).reshape(len(at))
 
 
+def join_events(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """(n,) the events of several arrays, at least one, copied: ``np.concatenate``, but as plain bytes, in a fifth of the
+    time: numpy compares all fields of every part."""
+    raw = [np.asarray(part, EVENT).view(_RAW) for part in parts]
+    return np.concatenate(raw).view(EVENT)
+
+
 def concat(batches: Sequence[Batch]) -> Batch:
     """One batch from several consecutive ones of the same partition."""
     head = batches[0]
     return Batch(
         head.topic,
         head.partition,
-        np.concatenate([b.events for b in batches], dtype=EVENT),
+        join_events([b.events for b in batches]),
         np.concatenate([b.offsets for b in batches]),
         np.concatenate([b.items for b in batches]),
     )

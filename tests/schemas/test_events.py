@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from schemas.events import EVENT, batch_of, concat, empty_events, take
+from schemas.events import EVENT, MESSAGE, batch_of, concat, empty_events, join_events, take
+from schemas.sbe_schema import HEADER_FIELDS
 
 
 def some(n: int) -> np.ndarray:
@@ -28,3 +29,20 @@ def test_concat_keeps_the_dtype() -> None:
     again = concat([whole[:4], whole[4:]])
     assert again.events.dtype == EVENT
     assert (again.events == whole.events).all()
+
+
+def test_empty_events_have_their_header() -> None:
+    events = empty_events(3)
+    assert [events[name].tolist() for name in HEADER_FIELDS] == [[value] * 3 for value in MESSAGE.header]
+    assert events.tobytes()[8:224] == bytes(216)
+    assert len(empty_events(0)) == 0
+
+
+def test_join_events() -> None:
+    events = some(10)
+    packed = np.concatenate([events[:2], events[2:3]])
+    for parts in ([events[:4], events[4:]], [packed, events[3:5], events[:0], events[5:]], [events]):
+        found = join_events(parts)
+        assert found.dtype == EVENT
+        assert (found == events).all()
+    assert (join_events([events[::2], events[1::2]]) == events[[*range(0, 10, 2), *range(1, 10, 2)]]).all()
