@@ -43,7 +43,7 @@ from detectors.repetition import Repetition, RepetitionTables
 from detectors.repetition import walk as repetition_walk
 from detectors.totals import COLUMNS, Totals
 from detectors.totals import walk as totals_walk
-from schemas.bound import Bound, Memory
+from schemas.bound import Bound, Memory, store
 from schemas.jit import compiled
 from schemas.units import MS_NS
 
@@ -200,9 +200,19 @@ class OnePass:
         return Tables._make(tables)
 
 
-ROOM: Final = Bound(room_of(8))
+@compiled
+def _put_room(memory: Memory, room: Room) -> None:
+    store(memory, room)
+
+
+@compiled
+def _put_tables(memory: Memory, tables: Tables) -> None:
+    store(memory, tables)
+
+
+ROOM: Final = Bound(room_of(8), _put_room)
 TABLES: Final = Bound(
-    OnePass(Stage1Config(), Children(8, 8), Positions(8, MS_NS), Totals(), []).together(0, 8)
+    OnePass(Stage1Config(), Children(8, 8), Positions(8, MS_NS), Totals(), []).together(0, 8), _put_tables
 )  # fmt: skip
 read_room: Final = ROOM.read
 _read_tables: Final = TABLES.read

@@ -16,8 +16,6 @@ from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from schemas.jit import compiled
-
 T = TypeVar("T", bound=tuple[Any, ...])
 Memory = NDArray[np.uint64]
 """What stands for the arguments; opaque."""
@@ -31,13 +29,15 @@ class BoundError(TypeError):
 class Bound(Generic[T]):
     """Arguments of the types of ``example``, a tuple of arrays, numbers and such tuples.
 
-    ``read``: for kernels, ``read(memory)`` is the tuple. Keep it in a global of the kernel's module.
+    ``read``: for kernels, ``read(memory)`` is the tuple. Keep it in a global of the kernel's module. write: a kernel of that
+    module which does ``store(memory, value)``: compiled for these types, it is kept on disk beside the module's others
+    (one kernel for all would make each process load the types of all that ever used it).
     """
 
-    def __init__(self, example: T) -> None:
+    def __init__(self, example: T, write: Callable[[Memory, T], None]) -> None:
         self._kind = numba.typeof(example) if _JIT else None
         self._words = _words(example)
-        self._put = _writer()
+        self._write: Any = write
         self._first = True
         self.read: Callable[[Memory], T] = _reader(self._kind) if _JIT else _same
 
@@ -49,12 +49,12 @@ class Bound(Generic[T]):
         if self._first:
             self._check(value)
         try:
-            self._put(memory, value)
+            self._write(memory, value)
         except TypeError:
             self._check(value)
             raise
         if self._first:  # types are looked at in Python once, for that takes milliseconds; from now on by numba
-            self._put.disable_compile()
+            self._write.disable_compile()
             self._first = False
         return memory
 
@@ -87,7 +87,7 @@ def _reader(kind: Any) -> Any:
     return intrinsic(lambda typing, memory: (kind(memory), generate))
 
 
-def _store(memory: Any, value: Any) -> None:
+def store(memory: Any, value: Any) -> None:
     """Inside a kernel: write a value as it stands in registers."""
 
 
@@ -97,15 +97,7 @@ def _generate_store(context: Any, builder: Any, signature: Any, given: Any) -> A
 
 
 if _JIT:
-    _store = intrinsic(lambda typing, memory, value: (types.void(memory, value), _generate_store))
+    store = intrinsic(lambda typing, memory, value: (types.void(memory, value), _generate_store))
 
 
-def _writer() -> Any:
-    @compiled
-    def put(memory: Memory, value: Any) -> None:
-        _store(memory, value)
-
-    return put
-
-
-__all__ = ["Bound", "BoundError", "Memory"]
+__all__ = ["Bound", "BoundError", "Memory", "store"]

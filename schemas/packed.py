@@ -6,7 +6,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.jit import compiled
+from schemas.jit import compiled, copy
 
 Bytes = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -52,7 +52,5 @@ class Packed(Sequence[bytes | None]):
 def _join(data: Bytes, starts: I64, lengths: I64, out: Bytes) -> None:
     to = 0
     for i in range(len(starts)):
-        start = starts[i]
-        for k in range(lengths[i]):
-            out[to + k] = data[start + k]
+        copy(out, to, data, starts[i], lengths[i])
         to += lengths[i]

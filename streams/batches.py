@@ -111,19 +111,23 @@ def split(batch: RecordBatch, limits: Limits) -> list[RecordBatch]:
         sizes = np.array([len(value) if value is not None else 0 for value in batch.values], np.int64)
     if len(sizes) <= limits.records_max and sizes.sum() <= limits.bytes_max:
         return [batch]
-    cuts, count, held = [0], 0, 0
-    for i, size in enumerate(sizes.tolist()):
-        if count and (count >= limits.records_max or held + size > limits.bytes_max):
-            cuts.append(i)
-            count = held = 0
-        count += 1
-        held += size
+    ends = sizes.cumsum()
+    cuts, held = [0], 0
+    while (cut := _end(ends, cuts[-1], held, limits)) < len(sizes):
+        held = int(ends[cut - 1])
+        cuts.append(cut)
     bounds = [batch.start, *(int(batch.offsets[i]) for i in cuts[1:]), batch.end]
     cuts.append(len(sizes))
     return [
         RecordBatch(batch.topic, batch.partition, bounds[k], bounds[k + 1], batch.records[cuts[k] : cuts[k + 1]])
         for k in range(len(cuts) - 1)
     ]
+
+
+def _end(ends: NDArray[np.int64], first: int, held: int, limits: Limits) -> int:
+    """Where the batch ends that begins at record ``first``, before which stand ``held`` bytes. ends: (n,) bytes to each."""
+    fits = int(np.searchsorted(ends, held + limits.bytes_max, side="right"))
+    return max(min(fits, first + limits.records_max), first + 1)
 
 
 class BatchSchema(faust.Schema):  # type: ignore[misc]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from schemas.bound import Bound, BoundError, Memory
+from schemas.bound import Bound, BoundError, Memory, store
 from schemas.jit import compiled
 
 
@@ -29,7 +29,15 @@ def given(n: int, factor: int = 3) -> Given:
     return Given(np.arange(n), factor, Inner(np.ones(n, np.bool_), np.arange(2.0 * n).reshape(n, 2)), 0.5)
 
 
-BOUND = Bound(given(4))
+def bound() -> Bound[Given]:
+    @compiled
+    def write(memory: Memory, value: Given) -> None:
+        store(memory, value)
+
+    return Bound(given(4), write)
+
+
+BOUND = bound()
 _read = BOUND.read
 
 
@@ -73,12 +81,12 @@ def test_it_is_the_arrays_themselves() -> None:
     ids=["other dtype", "not contiguous", "no number"],
 )
 def test_other_types_are_refused(wrong: Any, puts_before: int) -> None:
-    bound = Bound(given(4))
+    fresh = bound()
     for _ in range(puts_before):
-        bound.put(given(2))
+        fresh.put(given(2))
     with pytest.raises(BoundError, match="expected"):
-        bound.put(wrong)
-    bound.put(given(3))
+        fresh.put(wrong)
+    fresh.put(given(3))
 
 
 def test_without_compilation_the_arguments_stand_for_themselves() -> None:
