@@ -8,6 +8,7 @@ import numpy as np
 
 from detectors.bank import Stage1
 from detectors.config import Stage1Config
+from detectors.surprise import Surprise
 from schemas import codec, record_set
 from schemas.events import Kind, empty_events
 from schemas.packed import Packed
@@ -42,6 +43,10 @@ def warm() -> int:
         part = packed[start : start + 512]
         batch = codec.decode(ORDERFLOW.name, 0, part, np.arange(start, start + len(part))).batch
         found += len(engine.step(batch))
+    model = Surprise(("a", "b"), 2)  # no row of that flow is one to learn from
+    for k in range(20):
+        model.distance(np.array([k % 3, k % 5], np.float64))
+        model.learn(np.array([k % 3, k % 5], np.float64))
     return found
 
 

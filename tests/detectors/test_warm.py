@@ -28,10 +28,15 @@ def test_a_day_compiles_nothing_after_warming() -> None:
     assert warm() > 0
     before = {loop.py_func: len(loop.signatures) for loop in loops()}
     assert sum(map(bool, before.values())) > 10
-    chunks = [chunk.events for chunk in islice(scenarios.build("power-peg", 1, minutes=1), 3)]
-    events = np.concatenate(chunks, dtype=EVENT)
-    values = codec.encode_sbe_each(events[events["server"] == events["server"][0]])
-    Stage1(Stage1Config(), "orderflow", 0).step(codec.decode("orderflow", 0, values, range(len(values))).batch)
+    for name, slices in (("power-peg", 3), ("calm", 400)):
+        chunks = [chunk.events for chunk in islice(scenarios.build(name, 1, minutes=1), slices)]
+        events = np.concatenate(chunks, dtype=EVENT)
+        values = codec.encode_sbe_each(events[events["server"] == events["server"][0]])
+        engine = Stage1(Stage1Config(), "orderflow", 0)
+        engine.step(codec.decode("orderflow", 0, values, range(len(values))).batch)
+        engine = Stage1.restore(Stage1Config(), engine.snapshot())
+    (server,) = engine.servers.values()
+    assert server.novelty.model.updates > 30
     after = {loop.py_func: len(loop.signatures) for loop in loops()}
     fresh = [f"{key.__module__}.{key.__name__}" for key, count in after.items() if before.get(key, 0) != count]
     assert fresh == [], "add what they need to detectors/warm.py"
