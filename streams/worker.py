@@ -29,6 +29,9 @@ STOP_S_MAX: Final = 30.0
 """For storing states and leaving the group: both have their own limits well below it."""
 EXIT_OVERDUE: Final = 70
 """Exit code of a worker that did not stop by itself (EX_SOFTWARE)."""
+SWITCH_S: Final = 0.0005
+"""After how long a thread that wants to run Python gets to (Python: 5 ms). The thread that fetches and the one that
+scores wait for each other several times on the way to a halt: at 10 thousand events a second it is 8 ms sooner."""
 RETRY_S: Final = (0.5, 1.0, 2.0, 5.0)
 """Waits between attempts to reach the broker; the last one is repeated."""
 
@@ -62,6 +65,7 @@ def run(
     worker = app.Worker(loglevel=loglevel, quiet=True, override_logging=False)
     worker.on_worker_shutdown = must_end
     collector.calm()
+    sys.setswitchinterval(SWITCH_S)
     try:
         worker.execute_from_commandline()
     except SystemExit as end:
