@@ -1,7 +1,7 @@
 """Compile the loops ahead of time: ``python -m detectors.warm``, after an installation or a change.
 
 Half a minute of work that would else fall to the first worker, at the moment at which it is needed. What is compiled is
-kept on disk (see ``schemas.jit``); a second run takes a second.
+kept on disk (see ``schemas.builds``); a second run takes a second. What builds left that are two weeks older is removed.
 """
 
 import numpy as np
@@ -10,7 +10,9 @@ from detectors.bank import Stage1
 from detectors.config import Stage1Config
 from detectors.surprise import Surprise
 from schemas import codec, record_set
+from schemas.builds import drop_old
 from schemas.events import Kind, empty_events
+from schemas.jit import BUILD
 from schemas.packed import Packed
 from schemas.topics import ORDERFLOW
 from schemas.units import PRICE9, S_NS
@@ -52,3 +54,4 @@ def warm() -> int:
 
 if __name__ == "__main__":
     warm()
+    drop_old(BUILD)

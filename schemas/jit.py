@@ -4,42 +4,29 @@ A kernel is a plain function over numpy arrays and integers, event after event i
 ``NUMBA_DISABLE_JIT=1`` and gives the same: only integers are summed, and float code is compiled without fast-math.
 """
 
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import numba
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from schemas.builds import folder
+
 F = TypeVar("F", bound=Callable[..., Any])
 Int = Any
 """An int64 or uint64 inside a kernel, where Python's int and numpy's integers are one thing."""
 
-
-def _cache() -> Path:
-    """Where machine code is kept: a folder named after the sources of all kernels and of how they are compiled. numba looks
-    only at the file of the function that is called, and would go on running the old code of what that one calls in
-    another file."""
-    packages = Path(__file__).parent.parent
-    sources = [
-        path for name in ("schemas", "detectors", "producers") for path in sorted((packages / name).rglob("*.py"))
-    ]
-    texts = [Path(__file__).read_bytes(), *(text for text in map(Path.read_bytes, sources) if b"@compiled" in text)]
-    digest = hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
-    return Path("~/.cache/knightwatch/loops").expanduser() / digest
-
-
-if not numba.config.CACHE_DIR:  # the variable NUMBA_CACHE_DIR goes first
-    numba.config.CACHE_DIR = str(_cache())
+BUILD: Final = folder(numba.config.CACHE_DIR)
+"""Where the machine code of this build is kept."""
+numba.config.CACHE_DIR = str(BUILD)
 
 
 def compiled(function: F) -> F:
-    """The function in machine code, compiled at its first call and kept under ``~/.cache/knightwatch/loops`` (or
-    ``NUMBA_CACHE_DIR``). The GIL is kept, for giving it up and fighting for it forty times a batch costs more than the
-    other threads gain. Integer division by zero gives 0: kernels check.
+    """The function in machine code, compiled at its first call and kept on disk (``schemas.builds``). The GIL is kept, for
+    giving it up and fighting for it forty times a batch costs more than the other threads gain. Integer division by zero
+    gives 0: kernels check.
 
     Without numba's runtime: it would count references to every array at every call of one kernel by another, each an
     atomic operation, which took a fifth of stage 1. So a kernel makes no arrays; its caller hands it room to work in.
