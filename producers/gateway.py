@@ -21,6 +21,8 @@ SLICE_NS: Final = 10 * MS_NS
 """Event time between two looks at the gate: what a closing gate can let slip is at most this."""
 ANSWER_S: Final = 0.1
 """How long a gate's hook waits for the routers' loop to say what is still working."""
+PREPARE_NS: Final = S_NS
+"""How far ahead a live scenario begins: to make its world and to load its loops takes some tenths of a second."""
 BEHIND_NS_MAX: Final = 2 * S_NS
 """Further behind the wall clock than this, the run lets the lost time go instead of catching up in a burst."""
 
@@ -157,8 +159,12 @@ class LiveRun:
         self._stop.set()
 
     def run(self) -> LiveStats:
-        """Send everything; returns when the scenario is over or ``stop`` was called."""
+        """Send everything; returns when the scenario is over or ``stop`` was called. A scenario that begins now, or is to
+        begin soon, has the clock's time; any other begins at once."""
         begin_wall, begin = time.monotonic_ns(), self.scenario.start_ns
+        lead = begin - time.time_ns()
+        if abs(lead) <= BEHIND_NS_MAX:
+            begin_wall += lead
         for chunk in self.simulation.run(self._gates, SLICE_NS):
             due = begin_wall + round((chunk.end_ns - begin) / self._speed)
             ahead = due - time.monotonic_ns()
