@@ -129,8 +129,9 @@ class OnePass:
 
     def __init__(
         self, config: Stage1Config, children: Children, positions: Positions, totals: Totals,
-        detectors: Sequence[Detector],
+        detectors: Sequence[Detector], room: Room,
     ) -> None:  # fmt: skip
+        """room: to work in, where the detectors read what the pass wrote; the caller keeps it."""
         self._own = children, positions, totals
         given: dict[type, Any] = {type(d): d for d in detectors}
         makers: dict[type, Callable[[], Any]] = {
@@ -150,8 +151,9 @@ class OnePass:
         """Value of each detector's statistic after the last event of the flow before this one, and of this one."""
         self.places = [list(makers).index(type(d)) if type(d) in makers else -1 for d in detectors]
         """Where a given detector stands among these; -1: it does not run in the pass."""
-        self.room: Memory | None = None
-        """The room that was lent."""
+        self.room = ROOM.put(room)
+        for detector, out in zip(self._all, room.outs, strict=True):
+            detector.out = out
         self._tables: Tables | None = None
         self._bound: Memory | None = None
         self._left = 0
@@ -174,15 +176,8 @@ class OnePass:
         if self._tables is None or n > self._left:
             self._renew(int(at.t[0]), max(n, _AHEAD))
         self._left -= n
-        assert self.room is not None
         assert self._bound is not None
         one_pass(n, at, self.room, self._bound)
-
-    def lend(self, room: Room) -> None:
-        """The pass works in this room, and the detectors read there what it wrote. The lender keeps it."""
-        self.room = ROOM.put(room)
-        for detector, out in zip(self._all, room.outs, strict=True):
-            detector.out = out
 
     def _renew(self, t: int, more: int) -> None:
         self._tables = self.together(t, more)
@@ -212,7 +207,7 @@ def _put_tables(memory: Memory, tables: Tables) -> None:
 
 ROOM: Final = Bound(room_of(8), _put_room)
 TABLES: Final = Bound(
-    OnePass(Stage1Config(), Children(8, 8), Positions(8, MS_NS), Totals(), []).together(0, 8), _put_tables
+    OnePass(Stage1Config(), Children(8, 8), Positions(8, MS_NS), Totals(), [], room_of(8)).together(0, 8), _put_tables
 )  # fmt: skip
 read_room: Final = ROOM.read
 _read_tables: Final = TABLES.read

@@ -51,8 +51,7 @@ class ServerEngine:
         self.children = Children(config.orders_max, config.parents_max)
         self.totals = Totals()
         self.detectors: list[Detector] = [make(config) for make in CATALOG]
-        self.one = OnePass(config, self.children, self.positions, self.totals, self.detectors)
-        self.one.lend(room)
+        self.one = OnePass(config, self.children, self.positions, self.totals, self.detectors, room)
         self._names = tuple(d.name for d in self.detectors)
         self.novelty = Novelty(config.novelty)
         self.novel = Excursion(config.novelty.run_rows, self.novelty.quiet_ns)
@@ -246,7 +245,6 @@ class ServerEngine:
         """A row for each frame that ends in a flow; the run of novel rows before, between and after the events that end
         frames, and these."""
         flow, room, one, model = context.flow, self._room, self.one, self.novelty
-        assert one.room is not None
         count = close_frames(len(flow), self.frame, one.room, one.last, one.limits, self.frame_base)
         closing, rows, deltas = room.closing[:count], room.rows[:count].tolist(), room.deltas
         scores = self._scores(closing, rows)

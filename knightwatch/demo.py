@@ -17,7 +17,7 @@ from knightwatch.broker import EmbeddedKafka
 from knightwatch.follow import Follower, Seen, wait_until
 from knightwatch.process import Child
 from producers import scenarios
-from producers.gateway import PREPARE_NS, LiveGates, LiveRun
+from producers.gateway import LiveGates, LiveRun, soon_ns
 from producers.metrics import RouterCollector, serve
 from producers.publish import Publisher
 from schemas.units import MS_NS, S_NS
@@ -118,7 +118,7 @@ class Demo:
         benign = plan.scenario in scenarios.BENIGN
         minutes = plan.minutes or (1.0 if benign else None)
         return scenarios.build(
-            plan.scenario, plan.seed, plan.servers, minutes, time.time_ns() + PREPARE_NS,
+            plan.scenario, plan.seed, plan.servers, minutes, soon_ns(),
             incident_s=None if benign else CALM_S,
         )  # fmt: skip
 

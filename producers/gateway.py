@@ -27,6 +27,11 @@ BEHIND_NS_MAX: Final = 2 * S_NS
 """Further behind the wall clock than this, the run lets the lost time go instead of catching up in a burst."""
 
 
+def soon_ns() -> int:
+    """When a scenario that is built now is to begin, to run by the clock (ns UTC)."""
+    return time.time_ns() + PREPARE_NS
+
+
 class LiveGates:
     """The routers' side of N ``HaltGate``s: asks them before each order, and cancels when they say so."""
 

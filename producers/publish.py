@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from schemas import records
 from schemas.codec import encode_json, encode_sbe
-from schemas.events import join_events, take
+from schemas.events import join_rows, take
 from schemas.topics import DECLARED, NODES, ORDERFLOW, Topic, topic_name
 
 log = logging.getLogger(__name__)
@@ -163,7 +163,7 @@ class Publisher:
         """What is held becomes values, a server's events together."""
         if not self._held:
             return
-        events = self._held[0] if len(self._held) == 1 else join_events(self._held)
+        events = self._held[0] if len(self._held) == 1 else join_rows(self._held)
         self._held, self._held_events = [], 0
         for name, mine in by_server(events):
             for start in range(0, len(mine), self._step):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from producers import codes
 from producers.codes import I64
+from schemas.events import join_rows
 from schemas.jit import compiled
 
 REC: Final = np.dtype(
@@ -130,12 +131,8 @@ def records(n: int) -> NDArray[Any]:
 
 
 def join(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Concatenate structured arrays of one dtype, as raw bytes: numpy would compare all their fields each time."""
-    if len(parts) == 1:
-        return parts[0]
-    dtype = parts[0].dtype
-    raw = np.dtype((np.void, dtype.itemsize))
-    return np.concatenate([np.ascontiguousarray(p).view(raw) for p in parts]).view(dtype)
+    """The rows of structured arrays of one dtype; those of a single one are not copied."""
+    return parts[0] if len(parts) == 1 else join_rows(parts, parts[0].dtype)
 
 
 def as_words(rows: NDArray[Any]) -> I64:

@@ -28,12 +28,11 @@ import msgspec
 from detectors.config import Stage1Config
 from replay.backlog import Backlog
 from replay.log import BATCH_ROWS, EventSource, LogError, Selection
-from replay.merge import Timed, stage1_stream
+from replay.merge import Stage1Like, Timed, stage1_stream
 from replay.parquet import PIECE_ROWS, ParquetLog
 from replay.ring import Feed, Outlet, Ring, fed
 from replay.shared_pass import shared_sources
 from schemas import collector
-from schemas.events import Batch
 from schemas.topics import ORDERFLOW
 
 ROWS_MIN: Final = 1_000_000
@@ -215,22 +214,22 @@ class _Inbox:
 def _work(give: Connection, take: Connection, ring: Ring, job: _Job) -> None:
     """A process: its part of the log to its end; the last word is why it failed, if it did. A parent that is gone ends
     it."""
-    import detectors.bank  # noqa: F401 - while the log is counted
+    from detectors.bank import Stage1  # while the log is counted
 
     collector.calm()
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        rows = _decode_rows(take.recv_bytes())
         try:
-            _send_all(give, _decode_rows(take.recv_bytes()), fed(ring, take), job)
+            engines = {partition: Stage1(job.config, ORDERFLOW.name, partition) for partition in rows}
+            _send_all(give, shared_sources(fed(ring, take), rows), engines, job)
             failed = ""
         except LogError as error:
             failed = str(error)
         give.send_bytes(b"D" + failed.encode())
 
 
-def _send_all(give: Connection, rows: dict[int, int], batches: Iterator[Batch], job: _Job) -> None:
-    """rows: partition -> its events."""
-    from detectors.bank import Stage1
-
+def _send_all(give: Connection, sources: Sequence[EventSource], engines: Mapping[int, Stage1Like], job: _Job) -> None:
+    """engines: by partition."""
     stepped = 0
 
     def count(events: int) -> None:
@@ -238,11 +237,10 @@ def _send_all(give: Connection, rows: dict[int, int], batches: Iterator[Batch], 
         stepped += events
 
     def stream(source: EventSource) -> Iterator[Timed]:
-        engine = Stage1(job.config, ORDERFLOW.name, source.partition)
-        return stage1_stream(source, engine, job.selection, count, job.batch_rows)
+        return stage1_stream(source, engines[source.partition], job.selection, count, job.batch_rows)
 
     chunk: list[Timed] = []
-    for timed in heapq.merge(*map(stream, shared_sources(batches, rows))):
+    for timed in heapq.merge(*map(stream, sources)):
         chunk.append(timed)
         if len(chunk) == CHUNK:
             give.send_bytes(b"V" + stepped.to_bytes(8, "little") + _encode(chunk))

@@ -10,13 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.codec_rules import EITHER_ID, INTEGERS, NEEDS_EITHER_ID, PRICES, REQUIRED, STRINGS, Fault, Reason, explain
-from schemas.events import EVENT, FLAG_POSS_DUP, MESSAGE, VERSION, Kind, Phase, Side, as_words
+from schemas.events import EVENT, FLAG_POSS_DUP, HEADER, VERSION, Kind, Phase, Side, as_words
 from schemas.jit import compiled
 from schemas.units import PRICE9, PX9_MAX
 
 SIZE: Final = EVENT.itemsize
-HEADER: Final = np.array(MESSAGE.header, "<u2").view("<u8")[0]
-"""The four header fields of a good message, as they look when its first eight bytes are read as one number."""
 _FIELDS: Final[Mapping[str, Any]] = EVENT.fields or {}
 _AT: Final = {name: int(spec[1]) for name, spec in _FIELDS.items()}
 _BITS: Final = {"parent_id": 1, "cl_ord_id": 2, "orig_cl_ord_id": 4, "symbol": 8, "side": 16, "qty": 32, "px": 64}

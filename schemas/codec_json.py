@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from schemas.codec_check import bad_rows
 from schemas.codec_rules import INTEGERS, PRICES, PX_MAX, SEQ_MAX, STRINGS, Fault, Reason, Refusal, explain
-from schemas.codec_sbe import RAW, Rows, merge, positions
-from schemas.events import EVENT, FLAG_POSS_DUP, VERSION, Kind, Phase, Side, empty_events
+from schemas.codec_sbe import Rows, merge, positions
+from schemas.events import EVENT, FLAG_POSS_DUP, RAW, VERSION, Kind, Phase, Side, empty_events
 from schemas.units import PRICE9, QTY_MAX, TS_NS_MAX, TS_NS_MIN
 
 _Seq = Annotated[int, Meta(ge=0, le=SEQ_MAX)]

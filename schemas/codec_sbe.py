@@ -8,9 +8,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.codec_check import HEADER, SIZE, bad_rows, explain_row, headers_good
+from schemas.codec_check import SIZE, bad_rows, explain_row, headers_good
 from schemas.codec_rules import Fault, Reason, Refusal
-from schemas.events import EVENT, MESSAGE, as_words
+from schemas.events import EVENT, HEADER, MESSAGE, RAW, as_words, join_rows, take
 from schemas.packed import Packed
 
 FIRST_BYTE: Final = MESSAGE.header[0] & 0xFF
@@ -19,8 +19,6 @@ _BLOCK, _TEMPLATE, _SCHEMA, _VERSION = MESSAGE.header
 _HEADER: Final = struct.Struct("<4H")
 _FIELDS: Final[Mapping[str, Any]] = EVENT.fields or {}
 _END: Final = max(int(spec[1]) + spec[0].itemsize for spec in _FIELDS.values())
-RAW: Final = np.dtype((np.void, SIZE))
-"""An event as plain bytes: picking and joining rows under this type keeps the padding too."""
 _SERVER: Final = _FIELDS["server"]
 
 
@@ -92,8 +90,7 @@ def merge(parts: Sequence[Rows]) -> Rows:
     values = np.concatenate([part.values for part in full])
     items = np.concatenate([part.items for part in full])
     order = np.lexsort((items, values))
-    events = np.concatenate([part.events.view(RAW) for part in full])
-    return Rows(events[order].view(EVENT), values[order], items[order])
+    return Rows(take(join_rows([part.events for part in full]), order), values[order], items[order])
 
 
 def decode(values: Sequence[bytes], index: NDArray[np.int64]) -> tuple[Rows, list[Refusal]]:

@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.sbe_schema import HEADER_FIELDS, order_event
+from schemas.sbe_schema import order_event
 
 VERSION = 1
 MESSAGE = order_event()
 EVENT: np.dtype[Any] = MESSAGE.dtype
-_RAW = np.dtype((np.void, EVENT.itemsize))
 """dtype of one order event; ``batch["qty"]`` etc. give columns. Includes the four SBE header fields."""
+RAW = np.dtype((np.void, EVENT.itemsize))
+"""An event as plain bytes: picking and joining rows under this type keeps the padding too."""
+HEADER = np.array(MESSAGE.header, "<u2").view("<u8")[0]
+"""The four header fields of a good message, as they look when its first eight bytes are read as one number."""
 FLAG_POSS_DUP = 1 << MESSAGE.enums["flags"]["poss_dup"]
 
 
@@ -57,11 +60,6 @@ class Phase(IntEnum):
 
 for _enum, _field in ((Kind, "kind"), (Side, "side"), (Phase, "phase")):
     assert {m.name: m.value for m in _enum} == MESSAGE.enums[_field], f"{_field} differs from order-event.xml"
-
-
-_HEADER = sum(value << 16 * k for k, value in enumerate(MESSAGE.header))
-"""An event's first word: four numbers of 16 bits."""
-assert [EVENT.fields[name][1] for name in HEADER_FIELDS] == [0, 2, 4, 6]  # type: ignore[index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +110,7 @@ def as_words(events: NDArray[Any]) -> NDArray[np.uint64]:
 def empty_events(n: int) -> NDArray[Any]:
     """(n,) zeroed events with the SBE header filled in, ready to be written column by column."""
     words = np.zeros((n, EVENT.itemsize // 8), np.uint64)
-    words[:, 0] = _HEADER
+    words[:, 0] = HEADER
     return words.view(EVENT).reshape(n)
 
 
@@ -130,11 +128,11 @@ def take(events: NDArray[Any], at: NDArray[Any]) -> NDArray[Any]:
     return words.take(at, axis=0).view(EVENT).reshape(len(at))
 
 
-def join_events(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """(n,) the events of several arrays, at least one, copied: ``np.concatenate``, but as plain bytes, in a fifth of the
-    time: numpy compares all fields of every part."""
-    raw = [np.asarray(part, EVENT).view(_RAW) for part in parts]
-    return np.concatenate(raw).view(EVENT)
+def join_rows(parts: Sequence[NDArray[Any]], dtype: np.dtype[Any] = EVENT) -> NDArray[Any]:
+    """(n,) the rows of several structured arrays, at least one, copied: ``np.concatenate``, but as plain bytes, in a fifth
+    of the time: numpy compares all fields of every part."""
+    raw = np.dtype((np.void, dtype.itemsize))
+    return np.concatenate([np.asarray(part, dtype).view(raw) for part in parts]).view(dtype)
 
 
 def concat(batches: Sequence[Batch]) -> Batch:
@@ -143,7 +141,7 @@ def concat(batches: Sequence[Batch]) -> Batch:
     return Batch(
         head.topic,
         head.partition,
-        join_events([b.events for b in batches]),
+        join_rows([b.events for b in batches]),
         np.concatenate([b.offsets for b in batches]),
         np.concatenate([b.items for b in batches]),
     )

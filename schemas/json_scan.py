@@ -11,11 +11,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.codec_check import HEADER, SIZE, bad_rows
+from schemas.codec_check import SIZE, bad_rows
 from schemas.codec_json import CODES, NAMES
 from schemas.codec_rules import ALWAYS, INTEGERS, PRICES, PX_MAX, STRINGS
-from schemas.codec_sbe import RAW, Rows, positions
-from schemas.events import EVENT, FLAG_POSS_DUP, VERSION
+from schemas.codec_sbe import Rows, positions
+from schemas.events import EVENT, FLAG_POSS_DUP, HEADER, RAW, VERSION
 from schemas.jit import Int, compiled
 from schemas.packed import I64, Bytes, Packed
 from schemas.units import PRICE9

@@ -25,7 +25,7 @@ from producers.gating import ScriptedGate
 from producers.scenarios import Chunk, Scenario, Simulation
 from replay.merge import Ticker
 from replay.partition import partition_of
-from schemas.events import EVENT, FLAG_POSS_DUP, Kind, as_words, batch_of, join_events, take
+from schemas.events import EVENT, FLAG_POSS_DUP, Kind, as_words, batch_of, join_rows, take
 from schemas.records import (
     Ack,
     AckStatus,
@@ -168,7 +168,7 @@ class Trial:
 
     def _step(self, part: list[Chunk]) -> None:
         end = part[-1].end_ns
-        events = join_events([chunk.events for chunk in part])
+        events = join_rows([chunk.events for chunk in part])
         bad = np.concatenate([chunk.bad for chunk in part])
         orders = (events["kind"] == Kind.order) | (events["kind"] == Kind.replace)
         self._bad_ts.append(events["ts"][bad & orders])

@@ -38,7 +38,11 @@ def simulate(
     """Make the order flow of SCENARIO. Labels stand beside the file as FILE.labels.json."""
     from producers import scenarios
 
-    start_ns = None if out else _soon_ns()
+    start_ns = None
+    if not out:
+        from producers.gateway import soon_ns
+
+        start_ns = soon_ns()
     made = scenarios.build(
         scenario,
         seed,
@@ -73,12 +77,6 @@ def _to_file(scenario: Any, out: Path, quiet: bool) -> dict[str, Any]:
         labels = write(scenario, out, lambda events, share: bar.update(task, completed=share))
     found: dict[str, Any] = msgspec.to_builtins(labels)
     return found
-
-
-def _soon_ns() -> int:
-    from producers.gateway import PREPARE_NS
-
-    return time.time_ns() + PREPARE_NS
 
 
 def _to_kafka(

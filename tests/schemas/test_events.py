@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from schemas.events import EVENT, MESSAGE, batch_of, concat, empty_events, join_events, take
+from schemas.events import EVENT, MESSAGE, batch_of, concat, empty_events, join_rows, take
 from schemas.sbe_schema import HEADER_FIELDS
 
 
@@ -38,11 +38,11 @@ def test_empty_events_have_their_header() -> None:
     assert len(empty_events(0)) == 0
 
 
-def test_join_events() -> None:
+def test_join_rows() -> None:
     events = some(10)
     packed = np.concatenate([events[:2], events[2:3]])
     for parts in ([events[:4], events[4:]], [packed, events[3:5], events[:0], events[5:]], [events]):
-        found = join_events(parts)
+        found = join_rows(parts)
         assert found.dtype == EVENT
         assert (found == events).all()
-    assert (join_events([events[::2], events[1::2]]) == events[[*range(0, 10, 2), *range(1, 10, 2)]]).all()
+    assert (join_rows([events[::2], events[1::2]]) == events[[*range(0, 10, 2), *range(1, 10, 2)]]).all()
