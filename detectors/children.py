@@ -70,6 +70,10 @@ class Children:
         walk(len(flow), places(flow), read(flow), self.tables(len(flow)), out)
         return out
 
+    def room(self) -> int:
+        """Events for which the tables are large enough."""
+        return min(self.orders.room, self.parents.room)
+
     def tables(self, more: int) -> "ChildTables":
         """For the compiled loops, with room for ``more`` orders and parents."""
         orders, parents = self.orders.reserve(more), self.parents.reserve(more)

@@ -9,7 +9,7 @@ from detectors.baseline import Baseline, count
 from detectors.children import ChildFlow
 from detectors.config import CrossingConfig
 from detectors.cusum import DT_NS_MAX, decay
-from detectors.detector import Context
+from detectors.detector import Context, Passed
 from detectors.excursion import Excursion, Finding, room_for
 from detectors.excursion import walk as excursion_walk
 from detectors.flow import Where, places
@@ -25,7 +25,7 @@ _PARENTS: Final = 1 << 13
 _SCALE: Final = 1_024
 
 
-class Crossing:
+class Crossing(Passed):
     """Two CUSUMs in dollars over aggressive fills (a buy at or above the ask, a sell at or below the bid).
 
     *Burn*: what each such fill pays beyond the mid, ``q |x - mid|``; it sees one-sided and two-sided flow alike.

@@ -1,7 +1,7 @@
 """What every stage-1 detector is: the protocol that the server engine and the laws (detectors/checks.py) rely on."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Final, Protocol, runtime_checkable
 
 from detectors.arrays import I64
 from detectors.children import ChildFlow, Children
@@ -9,6 +9,8 @@ from detectors.excursion import Excursion, Finding
 from detectors.flow import Flow
 from detectors.positions import Positions, SymbolFlow
 from schemas.records import Family
+
+BOUNDLESS: Final = 1 << 62
 
 
 @dataclass(slots=True)
@@ -70,3 +72,7 @@ class Passed:
 
     def begin(self, t: int) -> None:
         """A minute begins at stream time t (ns), before ``tables``. Here nothing depends on it."""
+
+    def room(self) -> int:
+        """Events for which its tables are large enough. Here they do not grow."""
+        return BOUNDLESS

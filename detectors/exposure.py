@@ -101,6 +101,10 @@ class Exposure(Passed):
         """Hard: needs none."""
         return 0.0
 
+    def room(self) -> int:
+        """Events for which the tables are large enough."""
+        return min(self.pairs.room, self.accounts.room)
+
     def tables(self, more: int) -> "ExposureTables":
         """For the compiled loop, with room for ``more`` pairs and accounts."""
         pairs, accounts = self.pairs.reserve(more), self.accounts.reserve(more)

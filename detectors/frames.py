@@ -32,7 +32,7 @@ def close_frames(n: int, frame: int, room_at: Memory, last: I64, limits: I64, ba
 
     frame: the one that was open. last: (2, d) statistics after the flow before and after this one; limits: (d,) of each;
     base: (k,) totals when the open frame began, taken on to the new one. Writes into the room, by frame that ended:
-    closing, the event that ends it; deltas, what its events add to the features; rows.
+    closing, the event that ends it; frames, which it was; deltas, what its events add to the features; rows.
     """
     room = read_room(room_at)
     count = 0
@@ -58,5 +58,6 @@ def close_frames(n: int, frame: int, room_at: Memory, last: I64, limits: I64, ba
         for k in range(len(base)):
             base[k] = totals[i, k]
         room.closing[count] = i
+        room.frames[count] = room.t[i - 1] // FRAME_NS if i else frame
         count += 1
     return count

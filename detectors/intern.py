@@ -163,6 +163,11 @@ class IdTable:
         return int(self._meta[USED])
 
     @property
+    def room(self) -> int:
+        """Ids that can be entered before the table must be made larger, or its oldest ids dropped."""
+        return len(self._keys) - self.used
+
+    @property
     def dropped(self) -> int:
         """Ids that stood before row 0 and are gone."""
         return int(self._meta[DROPPED])

@@ -4,7 +4,6 @@ from statistics import NormalDist
 from typing import Any, ClassVar, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detectors.arrays import I64
 from detectors.config import NoveltyConfig
@@ -69,13 +68,22 @@ class Novelty:
         self.last_learned = -1
         self.distance = 0.0
         self.bound = 0.0
+        self._closed: list[int] = []
+        """What ``take`` was given and ``score`` still works off: frames, and x of each."""
+        self._x: Floats = np.empty((0, len(INPUTS)))
+        self._seen = -1, 0
+        """Inversions of the model when x was looked at, and from which row on."""
 
-    def row(self, frame: int, values: NDArray[np.float64], learn: bool) -> int:
-        """Score a closed frame's features (in the order of NAMES), then learn it; returns the run."""
-        x = np.empty(len(INPUTS))
-        _last_second(self.sums, self.frames, frame, values, x)
+    def take(self, frames: I64, values: Floats) -> None:
+        """Frames that have closed, (n,), and their features, (n, k) in the order of NAMES. ``score`` each, in order."""
+        self._closed, self._seen = frames.tolist(), (-1, 0)
+        self._x = np.empty((len(frames), len(INPUTS)))
+        _last_seconds(self.sums, self.frames, frames, values, self._x)
+
+    def score(self, k: int, learn: bool) -> int:
+        """Score the k-th of them, then learn it; returns the run."""
         model, warm = self.model, self.config.warm_rows
-        self.distance = model.distance(x) if self.rows >= warm else 0.0
+        self.distance = self._distance(k) if self.rows >= warm else 0.0
         self.bound = model.bound(self.z_limit) if self.distance else 0.0
         novel = self.distance > self.bound and model.judged > warm
         self.ordinary = 0 if novel else min(self.ordinary + 1, _FRAMES)
@@ -83,10 +91,17 @@ class Novelty:
         if learn and not self.run:
             self.rows += 1
             model.judge()
-            if frame - self.last_learned >= _FRAMES:
-                self.last_learned = frame
-                model.learn(x)
+            if self._closed[k] - self.last_learned >= _FRAMES:
+                self.last_learned = self._closed[k]
+                model.learn(self._x[k])
         return self.run
+
+    def _distance(self, k: int) -> float:
+        inversions, start = self._seen
+        if inversions != self.model.inversions:
+            self._seen = self.model.inversions, (start := k)
+            self.model.look(self._x[k:])
+        return self.model.distance_of(k - start)
 
     @property
     def bound_halt(self) -> float:
@@ -103,14 +118,17 @@ class Novelty:
 
 
 @compiled
-def _last_second(sums: Floats, frames: I64, frame: int, values: Floats, x: Floats) -> None:
-    """Put a frame into the ring; x: |sum| ** _POWER of the inputs over the frames of the last second."""
-    at = frame % _FRAMES
-    frames[at] = frame
-    for k in range(len(x)):
-        sums[at, k] = values[_AT[k]]
-        total = 0.0
-        for j in range(_FRAMES):
-            if frames[j] > frame - _FRAMES:
-                total += sums[j, k]
-        x[k] = abs(total) ** _POWER
+def _last_seconds(sums: Floats, frames: I64, closed: I64, values: Floats, x: Floats) -> None:
+    """Put frames into the ring, one after the other; x: (n, d) |sum| ** _POWER of the inputs over the frames of the last
+    second."""
+    for i in range(len(closed)):
+        frame = closed[i]
+        at = frame % _FRAMES
+        frames[at] = frame
+        for k in range(x.shape[1]):
+            sums[at, k] = values[i, _AT[k]]
+            total = 0.0
+            for j in range(_FRAMES):
+                if frames[j] > frame - _FRAMES:
+                    total += sums[j, k]
+            x[i, k] = abs(total) ** _POWER

@@ -72,7 +72,7 @@ class Outs(NamedTuple):
 
 class Room(NamedTuple):
     """Columns of up to ``CHUNK`` events and what is worked out of them; totals (CHUNK + 1, k). once: False at fills whose
-    ExecID was seen before. The last four are ``detectors.frames``'."""
+    ExecID was seen before. The last five are ``detectors.frames``'."""
 
     t: I64
     once: Bools
@@ -82,6 +82,7 @@ class Room(NamedTuple):
     totals: I64
     outs: Outs
     closing: I64
+    frames: I64
     deltas: Floats
     rows: Floats
     values: I64
@@ -97,7 +98,7 @@ def room_of(n: int = CHUNK) -> Room:
     totals = np.empty((n + 1, len(COLUMNS)), np.int64)
     return Room(
         np.empty(n, np.int64), np.empty(n, np.bool_), columns, symbol_room(n), child_room(n), totals, outs,
-        np.empty(n, np.int64), np.empty((n, len(NAMES))), np.empty((n, len(NAMES) + DETECTORS + 3)),
+        np.empty(n, np.int64), np.empty(n, np.int64), np.empty((n, len(NAMES))), np.empty((n, len(NAMES) + DETECTORS + 3)),
         np.zeros(DETECTORS, np.int64),
     )  # fmt: skip
 
@@ -173,11 +174,17 @@ class OnePass:
 
     def run(self, n: int, at: Where) -> None:
         """Take in n events of one minute; their columns and stream times stand in the room, and ``at`` says where."""
-        if self._tables is None or n > self._left:
+        if self._tables is None or (n > self._left and n > self._room()):
             self._renew(int(at.t[0]), max(n, _AHEAD))
         self._left -= n
         assert self._bound is not None
         one_pass(n, at, self.room, self._bound)
+
+    def _room(self) -> int:
+        """Events for which all tables are large enough, by what they hold: nearly every event brings no new id to most."""
+        children, positions, _ = self._own
+        self._left = min(children.room(), positions.room(), *(detector.room() for detector in self._all))
+        return self._left
 
     def _renew(self, t: int, more: int) -> None:
         self._tables = self.together(t, more)

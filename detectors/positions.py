@@ -74,6 +74,10 @@ class Positions:
         walk(len(flow), places(flow), read(flow), self.tables(len(flow)), out)
         return out
 
+    def room(self) -> int:
+        """Events for which the table is large enough."""
+        return self.symbols.room
+
     def tables(self, more: int) -> "SymbolTables":
         """For the compiled loop, with room for ``more`` symbols."""
         slots = self.symbols.reserve(more)

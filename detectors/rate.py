@@ -96,6 +96,10 @@ class Rate:
         """In nats."""
         return self.config.bound_halt * self.limit_nats
 
+    def room(self) -> int:
+        """Events for which the tables are large enough."""
+        return self.series.room()
+
     def tables(self, more: int) -> "RateTables":
         """For the compiled loop, with room for ``more`` names; until the next minute."""
         return RateTables(self.excursion.row, self.series.tables(more), self.normal.seconds, self.excursion.limit)

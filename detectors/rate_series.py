@@ -254,6 +254,12 @@ class Series:
         out[0] = SERVER
         return out
 
+    def room(self) -> int:
+        """Names that can be entered before something must be made larger."""
+        rows = len(self.rows) - _SYMBOLS_AT
+        names = min(self.strategies.room, self.symbols.room)
+        return names if rows >= SYMBOLS_MAX else min(names, rows - self._named)
+
     def tables(self, more: int) -> SeriesTables:
         """For the compiled loops, with room for ``more`` names."""
         strategies, symbols = self.strategies.reserve(more), self.symbols.reserve(more)

@@ -246,21 +246,19 @@ class ServerEngine:
         frames, and these."""
         flow, room, one, model = context.flow, self._room, self.one, self.novelty
         count = close_frames(len(flow), self.frame, one.room, one.last, one.limits, self.frame_base)
-        closing, rows, deltas = room.closing[:count], room.rows[:count].tolist(), room.deltas
+        closing, rows, frames = room.closing[:count], room.rows[:count].tolist(), room.frames[:count]
         scores = self._scores(closing, rows)
+        model.take(frames, room.deltas[:count])
         time_of, place_of = flow.t.item, places.item
         quiet_from = self.novel.beyond_at + model.quiet_ns
         others = opened - self.novel.open
-        run, frame = self.run, self.frame
+        run = self.run
         runs = [run]
-        for k, i in enumerate(closing.tolist()):
-            if i:
-                before = time_of(i - 1)
-                frame = before // FRAME_NS
-                if run >= model.limit:
-                    quiet_from = before + model.quiet_ns
+        for k, (i, frame) in enumerate(zip(closing.tolist(), frames.tolist(), strict=True)):
+            if i and run >= model.limit:
+                quiet_from = time_of(i - 1) + model.quiet_ns
             clean = others == 0 if not changes else others + sum(by for at, by in changes if at < i) == 0
-            run = model.row(frame, deltas[k], clean and time_of(i) > quiet_from)
+            run = model.score(k, clean and time_of(i) > quiet_from)
             runs.append(run)
             if run:
                 evidence[i] = model.evidence()

@@ -4,6 +4,7 @@ Exact, not a guess: ``decide`` asks the first two itself, and before ``due_at`` 
 ``Advanced``. tests/properties holds each against the long way.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from halts.config import DeskConfig
@@ -35,6 +36,7 @@ def passed(config: DeskConfig, s: ScopeState, server: str, began_ts: int) -> Gat
     return gate
 
 
+@lru_cache(maxsize=4_096)
 def scopes_of_flow(server: str) -> tuple[str, str]:
     """The scopes against which a server's flow is held, in order."""
     return scope("server", server), FIRM

@@ -31,7 +31,8 @@ def rows(n: int, seed: int = 1, busy: float = 1.0) -> NDArray[np.float64]:
 
 def play(model: Novelty, values: NDArray[np.float64], start: int, learn: bool = True) -> list[int]:
     """The run of novel rows after each row."""
-    return [model.row(start + k, row, learn) for k, row in enumerate(values)]
+    model.take(np.arange(start, start + len(values)), values)
+    return [model.score(k, learn) for k in range(len(values))]
 
 
 @pytest.fixture
@@ -70,14 +71,14 @@ def test_what_is_novel_is_not_learned(warm: Novelty) -> None:
 
 def test_ordinary_rows_among_novel_ones_neither_hide_them_nor_teach_them(warm: Novelty) -> None:
     odd, usual = rows(60, seed=3, busy=60.0), rows(60, seed=4)
-    judge, calls = warm.model.distance, iter([True, True, True, False] * 15)
-    warm.model.distance = lambda x: judge(x) if next(calls) else 1e-3  # type: ignore[method-assign]
+    judge, calls = warm.model.distance_of, iter([True, True, True, False] * 15)
+    warm.model.distance_of = lambda k: judge(k) if next(calls) else 1e-3  # type: ignore[method-assign]
     before = warm.model.judged
     runs = play(warm, odd, 4_000)
     assert runs[3] == runs[1], "falls by one"
     assert runs[-1] >= warm.limit
     assert warm.model.judged == before
-    del warm.model.distance
+    del warm.model.distance_of
     assert play(warm, usual, 4_060)[-1] == 0
 
 
@@ -114,12 +115,24 @@ def test_a_snapshot_changes_nothing(cut: int) -> None:
     assert max(wanted) > 10
 
 
+@pytest.mark.parametrize("cut", [1, 7, 1_300])
+def test_how_many_rows_are_taken_at_once_does_not_matter(cut: int) -> None:
+    values = np.concatenate([rows(2_600), rows(100, seed=6, busy=40.0), rows(400, seed=8)])
+    whole, apart = Novelty(NoveltyConfig()), Novelty(NoveltyConfig())
+    wanted = play(whole, values, 0)
+    assert [
+        run for start in range(0, len(values), cut) for run in play(apart, values[start : start + cut], start)
+    ] == wanted
+    assert max(wanted) > 10
+    assert to_bytes({"model": dump(apart)}) == to_bytes({"model": dump(whole)})
+
+
 def test_rows_of_silent_seconds_are_left_out_of_the_last_second() -> None:
     apart, alone = Novelty(NoveltyConfig()), Novelty(NoveltyConfig())
     values = rows(2, seed=7)
-    apart.row(100, values[0], True)
-    apart.row(150, values[1], True)
-    alone.row(150, values[1], True)
+    apart.take(np.array([100, 150]), values)
+    alone.take(np.array([150]), values[1:])
+    apart.score(0, True), apart.score(1, True), alone.score(0, True)
     assert apart.model.updates == 2
     assert apart.model.learned.mean[INPUTS.index("orders")] * 2 == values[0, ORDERS] ** 0.25 + values[1, ORDERS] ** 0.25
 
