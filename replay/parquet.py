@@ -130,11 +130,12 @@ class ParquetLog:
     def _counted(self) -> dict[int, int]:
         counts: dict[int, int] = {}
         column = "partition" if self._placed else "server"
-        for batch in rows_of(self.path, self._file, 1 << 20, [column]):
+        for batch in rows_of(self.path, self._file, READ_ROWS, [column]):
             with readable(self.path):
                 where = self._where(batch)
-            for partition, n in zip(*np.unique(where, return_counts=True), strict=True):
-                counts[int(partition)] = counts.get(int(partition), 0) + int(n)
+            for partition, n in enumerate(np.bincount(where).tolist()):
+                if n:
+                    counts[partition] = counts.get(partition, 0) + n
         return counts
 
     def sources(self) -> list[EventSource]:
@@ -193,11 +194,11 @@ class ParquetLog:
             with readable(self.path):
                 decoder.into(into.events, at, kept)
             if self._placed:
-                into.offsets[at] = kept.column("offset").to_numpy(zero_copy_only=False)
+                into.offsets[at] = arrow.flat(kept.column("offset"), np.int64)
             else:
                 _count_up(into.offsets, cuts, next_offset)
             if "item" in self._columns:
-                into.items[at] = kept.column("item").to_numpy(zero_copy_only=False)
+                into.items[at] = arrow.flat(kept.column("item"), np.int32)
             else:
                 into.items[:] = 0
             yield Piece(into, cuts)
@@ -210,13 +211,16 @@ class ParquetLog:
     def _where(self, batch: Any) -> NDArray[np.int64]:
         """Partition of each row."""
         if self._placed:
-            return np.asarray(batch.column("partition").to_numpy(zero_copy_only=False), np.int64)
+            return arrow.flat(batch.column("partition"), np.int32).astype(np.int64)
         servers = batch.column("server")
         if not hasattr(servers, "indices"):
             servers = servers.dictionary_encode()
         words = [str(word or "").encode() for word in servers.dictionary.to_pylist()]
         table = np.array([partition_of(word, self.partitions) for word in [*words, b""]], np.int64)
-        picked: NDArray[np.int64] = table[servers.indices.fill_null(len(words)).to_numpy()]
+        which = servers.indices
+        if which.null_count:  # rarely; and it would load pandas, as said at ``flat``
+            which = which.fill_null(len(words))
+        picked: NDArray[np.int64] = table[arrow.flat(which, np.int32)]
         return picked
 
 

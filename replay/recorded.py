@@ -199,8 +199,8 @@ class _RecordedSource:
             for raw in rows_of(path, file, rows, columns):
                 kept, events = events_of(path, raw, self._log.findings)
                 if len(events):
-                    offsets = np.asarray(kept.column("offset").to_numpy(), np.int64)
-                    items = np.asarray(kept.column("item").to_numpy(), np.int32)
+                    offsets = arrow.flat(kept.column("offset"), np.int64)
+                    items = arrow.flat(kept.column("item"), np.int32)
                     yield Batch(ORDERFLOW.name, self.partition, events, offsets, items)
 
 

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from schemas import arrow_rows as rows
 from schemas.events import EVENT, FLAG_POSS_DUP, Kind, Phase, Side, empty_events
@@ -38,7 +38,10 @@ class ArrowSchemaError(ValueError):
 
 
 def schema() -> Any:
-    """The ``pyarrow.Schema`` of order events; its metadata names the version."""
+    """The ``pyarrow.Schema`` of order events; its metadata names the version.
+
+    No column has nulls, and says so: a column that could have some takes a third longer to read.
+    """
     import pyarrow as pa
 
     word = pa.dictionary(pa.int32(), pa.string())
@@ -47,7 +50,10 @@ def schema() -> Any:
     kinds |= {name: pa.binary(EVENT[name].itemsize) for name in IDS}
     kinds |= dict.fromkeys((*NAMES, *CODES), word)
     unit = {b"unit": b"1e-9"}
-    fields = [pa.field(name, kinds[name], metadata=unit if name in ("px", "bid", "ask") else None) for name in COLUMNS]
+    fields = [
+        pa.field(name, kinds[name], nullable=False, metadata=unit if name in ("px", "bid", "ask") else None)
+        for name in COLUMNS
+    ]
     return pa.schema(fields, metadata={SCHEMA_KEY: SCHEMA_NAME})
 
 
@@ -103,6 +109,25 @@ def from_arrow(table: Any) -> NDArray[Any]:
     return events
 
 
+def flat(column: Any, kind: DTypeLike) -> NDArray[Any]:
+    """(n,) of a numpy type: an Arrow array of numbers or bools, looked at where it lies if it is of that type.
+
+    pyarrow's own ``to_numpy`` says the same, but loads pandas first: a third of a second.
+    """
+    import pyarrow as pa
+
+    wanted, n = np.dtype(kind), len(column)
+    if not n:
+        return np.empty(0, wanted)
+    if column.null_count or column.type != pa.from_numpy_dtype(wanted):
+        return np.asarray(column.to_numpy(zero_copy_only=False), wanted)
+    data, start = column.buffers()[1], column.offset
+    if wanted == np.bool_:
+        bits = np.frombuffer(data, np.uint8, offset=start // 8)
+        return np.unpackbits(bits, count=start % 8 + n, bitorder="little")[start % 8 :].view(np.bool_)
+    return np.frombuffer(data, wanted, n, start * wanted.itemsize)
+
+
 class Decoder:
     """Writes tables into memory that is there already. One decoder a file: it keeps what it made of the dictionaries, which
     from one record batch to the next are mostly the same."""
@@ -137,7 +162,7 @@ class Decoder:
             rows.Word(_indices(found[name]), self._of_words(name, found[name].dictionary, _words_of)) for name in NAMES
         )
         codes = (rows.Code(_indices(found[name]), table) for name, table in tables.items())
-        poss_dup = found["poss_dup"].to_numpy(zero_copy_only=False).view(np.uint8)
+        poss_dup = flat(found["poss_dup"], np.bool_).view(np.uint8)
         return rows.Columns(
             rows.Numbers(*numbers), rows.Ids(*ids), rows.Names(*names), rows.Codes(*codes), poss_dup
         )  # fmt: skip
@@ -169,7 +194,7 @@ def _types() -> dict[str, Any]:
 
 def _indices(column: Any) -> NDArray[np.int32]:
     """Which word each is."""
-    found: NDArray[np.int32] = column.indices.to_numpy()
+    found: NDArray[np.int32] = flat(column.indices, np.int32)
     words = len(column.dictionary)
     if found.min() < 0 or found.max() >= words:
         raise ArrowSchemaError(f"word {found.min()} to {found.max()} of a dictionary of {words}; the file is damaged")

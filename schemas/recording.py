@@ -106,7 +106,8 @@ def record_schema(events: bool) -> Any:
     if not events:
         return pa.schema(fields, metadata={arrow.SCHEMA_KEY: b"record/1"})
     event_schema = arrow.schema()
-    fields += [pa.field("item", pa.int32()), pa.field("refused", pa.string()), *event_schema]
+    fields += [pa.field("item", pa.int32()), pa.field("refused", pa.string())]
+    fields += [field.with_nullable(True) for field in event_schema]  # a record that was refused has none of them
     return pa.schema(fields, metadata=event_schema.metadata)
 
 

@@ -1,5 +1,7 @@
 """One Parquet file as a log: the same coordinates as the text log, whatever the reading order."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,17 @@ def test_partitions_may_be_read_in_any_interleaving(tmp_path: Path, orders: Call
     for partition, batches in found.items():
         assert (concat(batches).events == expected[partition].events).all()
         assert np.array_equal(concat(batches).offsets, expected[partition].offsets)
+
+
+def test_reading_our_own_file_does_not_load_pandas(tmp_path: Path, orders: Callable[..., Any]) -> None:
+    path = write_parquet(tmp_path / "a.parquet", orders(400, servers=6))
+    told = (
+        "import sys; from pathlib import Path; from replay.parquet import ParquetLog;"
+        "log = ParquetLog(Path(sys.argv[1])); found = [s for source in log.sources() for s in source.batches()];"
+        "print(sum(map(len, found)), 'pandas' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", told, str(path)], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["400", "False"], run.stderr
 
 
 def test_messages_decode_to_the_same_rows(tmp_path: Path, orders: Callable[..., Any]) -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from schemas import arrow
 from schemas.events import EVENT, FLAG_POSS_DUP, Kind, Phase, Side, empty_events
+from schemas.recording import record_schema
 
 pa = pytest.importorskip("pyarrow")
 word = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=12).map(str.encode)
@@ -71,6 +72,25 @@ def test_plain_columns_of_other_writers_are_taken() -> None:
     ids = pa.chunked_array([pa.array([f"C{i}" for i in range(5)], pa.large_string())])
     table = table.set_column(table.schema.get_field_index("cl_ord_id"), "cl_ord_id", ids)
     assert (arrow.from_arrow(table) == some()).all()
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.int32, np.bool_])
+@pytest.mark.parametrize(("start", "count"), [(0, 100), (1, 99), (7, 2), (8, 30), (13, 0), (61, 39)])
+def test_an_array_is_looked_at_where_it_lies(kind: type, start: int, count: int) -> None:
+    values = np.random.default_rng(4).integers(0, 2, 100).astype(kind)
+    found = arrow.flat(pa.array(values).slice(start, count), kind)
+    assert found.dtype == kind
+    assert (found == values[start : start + count]).all()
+
+
+def test_an_array_that_lies_there_otherwise_is_converted() -> None:
+    assert arrow.flat(pa.array([3, 4], pa.int16()), np.int64).tolist() == [3, 4]
+    assert arrow.flat(pa.array([3, None, 4], pa.float64()), np.float64)[[0, 2]].tolist() == [3.0, 4.0]
+
+
+def test_columns_that_we_write_have_no_nulls_and_say_so() -> None:
+    assert not any(field.nullable for field in arrow.schema())
+    assert all(field.nullable for field in record_schema(events=True)), "a record that was refused has no columns"
 
 
 def test_nulls_read_as_empty() -> None:
