@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from types import FrameType
 from typing import Final
 
@@ -107,6 +106,8 @@ def _not_loaded() -> None:
 
 def _show_version(asked: bool) -> None:
     if asked:
+        from importlib.metadata import version
+
         print(version("knightwatch"))
         raise typer.Exit
 

@@ -1,10 +1,10 @@
 """The live engines, for a run."""
 
-from detectors.bank import Stage1
 from detectors.config import Stage1Config
 from halts.config import DeskConfig
 from halts.desk import Desk, DeskInput
 from replay.day import Makers
+from replay.merge import Stage1Like
 from replay.runner import Engines
 from schemas.topics import ORDERFLOW
 
@@ -16,9 +16,10 @@ def live_engines(stage1: Stage1Config, desk: DeskConfig) -> Engines:
         restore=lambda state, generation: Desk.restore(desk, state, generation),
         wrap=DeskInput,
     )
-    return Engines(
-        stage1=lambda partition: Stage1(stage1, ORDERFLOW.name, partition),
-        desk=heirs.new,
-        desk_input=heirs.wrap,
-        heirs=heirs,
-    )
+
+    def engine(partition: int) -> Stage1Like:
+        from detectors.bank import Stage1  # half a second, and not needed where stage 1 runs elsewhere
+
+        return Stage1(stage1, ORDERFLOW.name, partition)
+
+    return Engines(stage1=engine, desk=heirs.new, desk_input=heirs.wrap, heirs=heirs)

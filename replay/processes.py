@@ -7,18 +7,17 @@ parts of one total order gives that order, so the desk here takes in what it wou
 The desk asks for the verdicts in that order, and until one process has come so far, what the others send waits here, in
 memory or a file (``replay.backlog``): a process that were not listened to would not give its slot of the ring back.
 
-A process takes a second to begin, most of it imports. So it is started first, and told its part of the log when that has
-been counted; and this module imports no engine, so that the caller can start them before it loads its own.
+A process takes a second to begin, most of it imports: ``replay.forks`` takes it once for all, and beside other work.
 """
 
+import fcntl
 import heapq
 import os
-import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Final
@@ -26,6 +25,7 @@ from typing import Final
 import msgspec
 
 from detectors.config import Stage1Config
+from replay import forks
 from replay.backlog import Backlog
 from replay.log import BATCH_ROWS, EventSource, LogError, Selection
 from replay.merge import Stage1Like, Timed, stage1_stream
@@ -39,18 +39,24 @@ ROWS_MIN: Final = 1_000_000
 """Events below which starting another process (a second or two: interpreter, imports, machine code) gains nothing."""
 CHUNK: Final = 512
 """Verdicts sent at once."""
+PIPE_BYTES: Final = 1 << 20
+"""Of the pipe for a process's verdicts: a chunk is some 400 KB, and of the usual 64 KiB seven readings, for each of which
+the inbox's thread has to wait for the others of its process."""
+SWITCH_S: Final = 0.0005
+"""Threads here wait for each other at most this long. The reader and the inboxes do little in Python, but often; while the
+desk is at work, each time took them Python's 5 ms, and the processes waited with them."""
 JOIN_S: Final = 5.0
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(list[Timed]).decode
-_decode_rows: Final = msgspec.msgpack.Decoder(dict[int, int]).decode
 Streams = Callable[[Callable[[int], None]], Sequence[Iterator[Timed]]]
 """Given whom to tell how many events were stepped: verdicts, a stream a process, each in order."""
 
 
 @dataclass(frozen=True)
 class _Job:
-    """What every process is told."""
+    """What a process is told. rows: of each of its partitions."""
 
+    rows: Mapping[int, int]
     config: Stage1Config
     selection: Selection
     batch_rows: int
@@ -93,47 +99,35 @@ def stage1_elsewhere(
 
     LogError where the log cannot be read or a process dies. No process outlives the context.
     """
-    context = get_context("spawn")
+    counts = log.counts()
+    forks.begin()
+    context = forks.context()
     ring = Ring(context, min(PIECE_ROWS, rows))
-    pipes: list[Connection] = []
     outlets: list[Outlet] = []
     inboxes: list[_Inbox] = []
     reader = _ReaderThread(log, ring, outlets)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
     try:
-        with _ctrl_c_later():
-            for _ in range(processes):
+        with forks.ctrl_c_later():
+            for mine in shares(counts, processes):
                 (verdicts, give), (slots, take) = context.Pipe(duplex=False), context.Pipe()
-                job = _Job(config, selection, rows)
+                with suppress(AttributeError, OSError):  # no Linux, or the user may not: slower, no more
+                    fcntl.fcntl(give.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+                job = _Job({partition: counts[partition] for partition in mine}, config, selection, rows)
                 process = context.Process(target=_work, args=(give, take, ring, job), daemon=True)
                 process.start()
                 give.close()
                 take.close()
-                pipes.append(slots)
+                outlets.append(Outlet(slots, mine))
                 inboxes.append(_Inbox(process, verdicts))
-        counts = log.counts()
-        for slots, mine in zip(pipes, shares(counts, processes), strict=True):
-            with suppress(OSError):  # it is gone: its stream says so
-                slots.send_bytes(_encode({partition: counts[partition] for partition in mine}))
-            outlets.append(Outlet(slots, mine))
-        with _ctrl_c_later():
             reader.start()
         yield lambda on_events: [inbox.stream(on_events) for inbox in inboxes]
     finally:
         for inbox in inboxes:
             inbox.close()
         reader.close()
-
-
-@contextmanager
-def _ctrl_c_later() -> Iterator[None]:
-    """Ctrl-C waits until the block ends. Processes and threads that are started in it never see it: what they are to do
-    then, the parent's main thread says."""
-    resource_tracker.ensure_running()  # the first process would start it, and that lets signals through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        sys.setswitchinterval(interval)
 
 
 class _ReaderThread(threading.Thread):
@@ -214,14 +208,13 @@ class _Inbox:
 def _work(give: Connection, take: Connection, ring: Ring, job: _Job) -> None:
     """A process: its part of the log to its end; the last word is why it failed, if it did. A parent that is gone ends
     it."""
-    from detectors.bank import Stage1  # while the log is counted
+    from detectors.bank import Stage1  # the server has it; whoever only starts processes need not load it
 
     collector.calm()
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        rows = _decode_rows(take.recv_bytes())
         try:
-            engines = {partition: Stage1(job.config, ORDERFLOW.name, partition) for partition in rows}
-            _send_all(give, shared_sources(fed(ring, take), rows), engines, job)
+            engines = {partition: Stage1(job.config, ORDERFLOW.name, partition) for partition in job.rows}
+            _send_all(give, shared_sources(fed(ring, take), job.rows), engines, job)
             failed = ""
         except LogError as error:
             failed = str(error)

@@ -4,6 +4,8 @@ A kernel is a plain function over numpy arrays and integers, event after event i
 ``NUMBA_DISABLE_JIT=1`` and gives the same: only integers are summed, and float code is compiled without fast-math.
 """
 
+import importlib
+import sys
 from collections.abc import Callable
 from typing import Any, Final, TypeVar, cast
 
@@ -18,6 +20,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 Int = Any
 """An int64 or uint64 inside a kernel, where Python's int and numpy's integers are one thing."""
 
+
+def _without_blas() -> None:
+    """Numba asks at its first kernel whether scipy's BLAS is there, by loading ``scipy.linalg``: an eighth of a second that
+    every process pays. No kernel here multiplies matrices, so the answer is no."""
+    name = "scipy.linalg.cython_blas"
+    if name in sys.modules:
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # how Python is told that a module cannot be imported
+    try:
+        importlib.import_module("numba.np.arraymath")
+    finally:
+        del sys.modules[name]
+
+
+_without_blas()
 BUILD: Final = folder(numba.config.CACHE_DIR)
 """Where the machine code of this build is kept."""
 numba.config.CACHE_DIR = str(BUILD)

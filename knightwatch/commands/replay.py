@@ -43,6 +43,10 @@ def replay(
 
     `seconds` is the time it took. `digest` covers every breach, halt and audit record: equal digests, equal runs.
     """
+    from replay import forks
+
+    if not into_kafka:
+        forks.begin_early(log, processes)  # before our own imports, which take as long as those of the processes
     from replay.log import Selection
     from replay.open import open_log
 
@@ -89,22 +93,20 @@ def _offline(
 ) -> dict[str, Any]:
     import msgspec
 
+    from knightwatch.commands.progress import events_bar
+    from replay.engines import live_engines
+    from replay.output import OutputFiles
     from replay.processes import Streams, stage1_elsewhere, useful
+    from replay.runner import Observers, Run
+    from schemas import collector
 
     begun = time.perf_counter()
+    collector.calm()
     with ExitStack() as stack:
         used = useful(opened, processes)
         elsewhere: Streams | None = None
         if used > 1:
             elsewhere = stack.enter_context(stage1_elsewhere(opened, settings.stage1, chosen, used))
-        # after the processes have been started: what is imported from here on, they import at the same time
-        from knightwatch.commands.progress import events_bar
-        from replay.engines import live_engines
-        from replay.output import OutputFiles
-        from replay.runner import Observers, Run
-        from schemas import collector
-
-        collector.calm()
         total = sum(source.rows for source in opened.sources())
         observers = Observers(events=stack.enter_context(events_bar("replay", total, quiet)))
         if out is not None:

@@ -1,0 +1,83 @@
+"""Where the processes of a replay come from: a server that has imported what they need, and forks.
+
+An interpreter with all that stage 1 needs takes a second to begin. The server takes it once for all processes, and when it
+is started first, beside the imports of whoever wants them. It has one thread and opens no file, so that forking it is
+safe; the caller, which has threads by then, is never forked.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import forkserver, get_context, resource_tracker
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Final
+
+MODULES: Final = ("replay.processes", "detectors.bank")
+"""What the server imports."""
+BYTES_MIN: Final = 10_000_000
+"""Size of a Parquet file with about as many events as make several processes worth while."""
+
+
+def context() -> ForkServerContext:
+    """For processes out of the server."""
+    made = get_context("forkserver")
+    made.set_forkserver_preload(list(MODULES))
+    return made
+
+
+def begin() -> None:
+    """Start the server, if it does not run; returns before it has imported anything."""
+    context()
+    with ctrl_c_later(), _as_here():
+        forkserver.ensure_running()
+
+
+def begin_early(log: Path, wanted: int | None) -> None:
+    """``begin``, if several processes are likely to be used for a log that nobody has looked into yet. wanted: by the user,
+    None: he leaves it to us."""
+    if wanted is None:
+        wanted = len(os.sched_getaffinity(0)) if log.is_file() and log.stat().st_size >= BYTES_MIN else 1
+    if wanted > 1 and log.suffix == ".parquet":
+        begin()
+
+
+@contextmanager
+def ctrl_c_later() -> Iterator[None]:
+    """Ctrl-C waits until the block ends. Processes and threads that are started in it never see it: what they are to do
+    then, the parent's main thread says."""
+    resource_tracker.ensure_running()  # whatever is started first would start it, and that lets signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _as_here() -> Iterator[None]:
+    """Environment in which an interpreter finds the modules that this one finds, and starts no threads for algebra.
+
+    By itself the server would look in its working directory first, and elsewhere than this interpreter does: what it
+    imports too early is what its processes run, so it must be the same files.
+    """
+    wanted = {
+        "PYTHONPATH": os.pathsep.join(os.path.abspath(place) for place in sys.path),
+        "PYTHONSAFEPATH": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+__all__ = ["begin", "begin_early", "context", "ctrl_c_later"]
