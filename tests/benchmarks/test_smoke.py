@@ -19,6 +19,10 @@ SMOKE = {
         ("--events", "20000", "--rounds", "1"),
         {"ns_per_event_by_part", "ns_per_event_by_length", "growth"},
     ),
+    "knight_day": (
+        ("--minutes", "0.2", "--rounds", "1"),
+        {"events", "bytes", "digest", "rounds", "best", "median", "replay_by_read"},
+    ),
     "quality": (
         ("--seeds", "1", "--scenarios", "one-lot-burst", "calm", "--minutes", "0.2", "--processes", "1"),
         {"incidents", "benign", "router_days", "false_halts", "calm"},
