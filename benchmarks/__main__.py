@@ -26,8 +26,10 @@ PLAN: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     ),
     "latency": ((),),
     "memory": ((),),
+    "quality": (("--seeds", "20"),),
 }
-"""Name -> the options of each of its runs; what stands in the folder besides is run last, with its own defaults."""
+"""Name -> the options of each of its runs; what stands in the folder besides is run last, with its own defaults. Quality
+with as many seeds as stand in its result: with fewer it would be written over by less."""
 
 
 def plan() -> dict[str, tuple[tuple[str, ...], ...]]:
