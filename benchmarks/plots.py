@@ -15,7 +15,7 @@ from typing import Any, Final
 import matplotlib
 from matplotlib import pyplot
 
-from benchmarks import bursts, calm
+from benchmarks import bursts, calm, knight_day
 from benchmarks.lab.quality_table import efficiency_lines, incident_page
 from benchmarks.lab.result import RESULTS, ROOT
 
@@ -166,6 +166,7 @@ TABLES: Final[dict[str, Callable[[Result], list[str]]]] = {
     "throughput-sbe": _throughput, "throughput-json": _throughput, "latency": _latency, "engine": _engine,
     "linearity": _linearity, "memory": _memory, "publish": _publish, "gate": _gate,
     "quality": incident_page, "efficiency": efficiency_lines, "calm": calm.page, "bursts": bursts.table,
+    "knight_day": knight_day.table,
 }  # fmt: skip
 
 

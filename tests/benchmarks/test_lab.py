@@ -209,6 +209,12 @@ SHAPES: dict[str, dict[str, Any]] = {
                  for seed in (1, 2)],
         "false_halts": 0,
     },
+    "knight_day": {
+        "events": 8, "bytes": 2_000_000, "halts": 2, "digest": "0123456789", "target_s": 15.0, "cores": 2,
+        "rounds": [{"replay_s": s, "one_process_s": 2 * s, "read_s": 3.0} for s in (14.0, 16.0)],
+        "best": {"replay_s": 14.0, "one_process_s": 28.0, "read_s": 3.0},
+        "median": {"replay_s": 15.0, "one_process_s": 30.0, "read_s": 3.0}, "replay_by_read": 5.0,
+    },
 }  # fmt: skip
 
 
@@ -225,6 +231,8 @@ def test_every_table_and_plot_is_made_of_a_result(tmp_path: Path) -> None:
     assert "| abc | 2 | 13.0 | 20 | 0 | 3 |" in page
     assert "13.0 router-days of calm, 0 false halts (95 %: 0.0000 to 0.2304 a router-day), 3 warnings" in page
     assert "| news | 4 | 0 | 18 | rate 18 (64) |" in page
+    assert "| replay, 2 cores | 14.0 | 15.0 | 16.0 |" in page
+    assert "Aim 15 s: reached in 1 of 2 rounds." in page
     drawn = plots.draw(results, tmp_path)
     assert [path.name for path in drawn] == ["rate.svg", "latency.svg", "batch.svg", "scaling.svg", "memory.svg"]
     first = [path.read_bytes() for path in drawn]
