@@ -30,6 +30,8 @@ READ_ROWS: Final = 131_072
 """Rows that pyarrow decodes at once: of fewer, what it does once for each column is a sixth of the time."""
 Divide = Callable[[NDArray[np.int64]], tuple[NDArray[np.int64], list[Cut]]]
 """How the rows of a piece are put: ``replay.piece.by_partition`` or ``by_run``."""
+PARTITIONS_MAX: Final = 1 << 16
+"""More than any topic has; a column that is damaged would ask for memory for as many as it says."""
 COORDINATES: Final = ("partition", "offset", "item", "refused")
 
 
@@ -211,7 +213,14 @@ class ParquetLog:
     def _where(self, batch: Any) -> NDArray[np.int64]:
         """Partition of each row."""
         if self._placed:
-            return arrow.flat(batch.column("partition"), np.int32).astype(np.int64)
+            column = batch.column("partition")
+            found = arrow.flat(column.fill_null(-1) if column.null_count else column, np.int32).astype(np.int64)
+            if len(found) and not 0 <= found.min() <= found.max() < PARTITIONS_MAX:
+                raise LogError(
+                    f"{self.path}: partition {found.min()} to {found.max()} (-1: null); expected 0 to {PARTITIONS_MAX - 1}. "
+                    "Mend the column, or leave partition and offset out to have them follow from the server."
+                )
+            return found
         servers = batch.column("server")
         if not hasattr(servers, "indices"):
             servers = servers.dictionary_encode()

@@ -69,6 +69,15 @@ def test_reading_our_own_file_does_not_load_pandas(tmp_path: Path, orders: Calla
     assert run.stdout.split() == ["400", "False"], run.stderr
 
 
+@pytest.mark.parametrize("wrong", [-1, 2**31 - 1, None])
+def test_a_partition_that_cannot_be_is_named(tmp_path: Path, orders: Callable[..., Any], wrong: int | None) -> None:
+    table = pa.Table.from_batches([arrow.to_arrow(orders(40))])
+    table = table.append_column("partition", pa.array([0] * 39 + [wrong], pa.int32()))
+    pq.write_table(table.append_column("offset", pa.array(range(40), pa.int64())), tmp_path / "a.parquet")
+    with pytest.raises(LogError, match=r"a\.parquet: partition .* expected 0 to 65535"):
+        ParquetLog(tmp_path / "a.parquet").sources()
+
+
 def test_messages_decode_to_the_same_rows(tmp_path: Path, orders: Callable[..., Any]) -> None:
     events = orders(90)
     messages = list(ParquetLog(write_parquet(tmp_path / "a.parquet", events)).messages())
