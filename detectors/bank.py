@@ -1,6 +1,6 @@
 """Stage 1: one pure engine for the events of one partition, with a ``ServerEngine`` for each server in it."""
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from schemas.events import Batch, as_words, word_of
 from schemas.jit import compiled
 from schemas.records import Breach, FeatureRow
 
+SPAN: Final = 16_384
+"""Events that are dealt out to their servers at once. Of fewer, each server has a pass over but a few; of more, a batch in
+which every event has another server's name is searched for ever."""
 _SERVER = word_of("server")
 
 
@@ -35,28 +38,30 @@ class Stage1:
     def step(self, batch: Batch) -> list[Breach | FeatureRow]:
         """Verdicts, in the order of the events that decided them."""
         out: list[Breach | FeatureRow] = []
-        for start in range(0, len(batch), CHUNK):
-            part = batch if len(batch) <= CHUNK else batch[start : start + CHUNK]
-            placed = self._chunk(part)
-            out += [verdict for _, _, verdict in placed]
+        for start in range(0, len(batch), SPAN):
+            part = batch if len(batch) <= SPAN else batch[start : start + SPAN]
+            out += [verdict for _, _, verdict in self._span(part)]
         if len(batch):
             self.next_offset = int(batch.offsets[-1]) + 1
         return out
 
-    def _chunk(self, batch: Batch) -> list[Placed]:
+    def _span(self, batch: Batch) -> list[Placed]:
+        """Server after server, each ``CHUNK`` events at a time; verdicts in the order of the events all the same."""
         owner, firsts = np.empty((2, len(batch)), np.int64)
         servers = owners(as_words(batch.events), owner, firsts)
-        if servers == 1:
-            return self._server(batch, np.arange(len(batch)))
         placed: list[Placed] = []
         for k in range(servers):
             at = where(owner == k)
-            placed += self._server(batch.pick(at), at)
-        placed.sort(key=lambda p: p[:2])
+            for start in range(0, len(at), CHUNK):
+                end = start + CHUNK
+                part = batch[start:end] if servers == 1 else batch.pick(at[start:end])
+                placed += self._server(part, at[start:end])
+        if servers > 1:
+            placed.sort(key=lambda p: p[:2])
         return placed
 
     def _server(self, batch: Batch, places: I64) -> list[Placed]:
-        """Work off events of one server, which stand at ``places`` in the chunk."""
+        """Work off events of one server, which stand at ``places`` in the span."""
         name = bytes(batch.events["server"][0]).decode("ascii", "replace")
         engine = self.servers.get(name)
         if engine is None:

@@ -155,6 +155,7 @@ class IdTable:
         rows = min(_ROWS_MIN, self._rows_max)
         self._keys: U64 = np.zeros((rows, width), np.uint64)
         self.cols: dict[str, NDArray[Any]] = {k: np.zeros(rows, t) for k, t in (columns or {}).items()}
+        self.slots = Slots(np.zeros(0, np.uint64), self._keys, self._meta)
         self._rehash()
 
     @property
@@ -222,15 +223,25 @@ class IdTable:
         used, kept = self.used, self.capacity
         gone = used - kept
         for array in (self._keys, *self.cols.values()):
-            array[:kept] = array[gone:used] if gone >= kept else array[gone:used].copy()
-            array[kept:] = 0
+            if 2 * gone < kept:
+                array[:kept] = array[gone:used].copy()
+            else:  # in two pieces, neither of which overlaps its place: nothing is copied on the way
+                array[:gone] = array[gone : 2 * gone]
+                array[gone:kept] = array[2 * gone : used]
+        for column in self.cols.values():
+            column[kept:used] = 0
         self._meta[USED] = kept
         self._meta[DROPPED] += gone
         self._rehash()
 
     def _rehash(self) -> None:
         size = 1 << (2 * len(self._keys) - 1).bit_length()
-        self.slots = Slots(np.zeros(size, np.uint64), self._keys, self._meta)
+        table = self.slots.table
+        if len(table) == size:
+            table.fill(_EMPTY)
+        else:
+            table = np.zeros(size, np.uint64)
+        self.slots = Slots(table, self._keys, self._meta)
         _fill(self.slots)
 
     def state(self) -> dict[str, Any]:

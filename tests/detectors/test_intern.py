@@ -1,6 +1,7 @@
 """Interning against a plain dictionary, for any cutting of the ids into batches."""
 
 from collections.abc import Sequence
+from itertools import cycle, islice
 
 import numpy as np
 import pytest
@@ -47,19 +48,23 @@ def test_agrees_with_a_dictionary_for_any_cutting(events: list[tuple[int, bool]]
     assert got == oracle(ids, inserts.tolist())
 
 
-def test_columns_follow_their_ids_through_growth_and_compaction() -> None:
+@pytest.mark.parametrize("sizes", [(1_000,), (4_090, 10, 4_096), (4_096,), (3, 2_500)])
+def test_columns_follow_their_ids_through_growth_and_compaction(sizes: tuple[int, ...]) -> None:
+    """By how many come at once, the ids that are dropped are many or few."""
     table = IdTable(4_096, 3, {"value": "i8"})
-    for start in range(0, 40_000, 1_000):
-        column = np.array([f"{i}".encode() for i in range(start, start + 1_000)], "S24")
-        rows, new = table.resolve(words(column), np.ones(1_000, bool))
+    start = 0
+    for size in islice(cycle(sizes), 40):
+        column = np.array([f"{i}".encode() for i in range(start, start + size)], "S24")
+        rows, new = table.resolve(words(column), np.ones(size, bool))
         assert new.all()
-        table.cols["value"][rows] = np.arange(start, start + 1_000)
-        recent = np.array([f"{i}".encode() for i in range(max(0, start - 3_000), start)], "S24")
-        if len(recent):
-            rows, _ = table.resolve(words(recent), np.zeros(len(recent), bool))
-            assert (table.cols["value"][rows] == np.arange(max(0, start - 3_000), start)).all()
-            assert table.name(int(rows[0])) == str(max(0, start - 3_000))
-    assert table.forgotten == 40_000 - 4_096
+        assert not table.cols["value"][rows].any(), "what stood there before is gone"
+        table.cols["value"][rows] = np.arange(start, start + size)
+        start += size
+        known = np.arange(max(0, start - 4_096), start)
+        rows, _ = table.resolve(words(np.array([f"{i}".encode() for i in known], "S24")), np.zeros(len(known), bool))
+        assert (table.cols["value"][rows] == known).all()
+        assert table.name(int(rows[0])) == str(known[0])
+    assert table.forgotten == start - 4_096
 
 
 @pytest.mark.parametrize(("dtype", "width"), [("S24", 3), ("S16", 2), ("S12", 2)])

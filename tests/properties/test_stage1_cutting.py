@@ -5,11 +5,14 @@ from functools import cache
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.bank import Stage1
+from benchmarks.lab import flow
+from detectors.bank import SPAN, Stage1
 from detectors.config import Stage1Config
+from detectors.onepass import CHUNK
 from schemas.events import Batch, Kind, batch_of
 from schemas.records import encode
 from tests.detectors.flows import START, Writer, healthy, power_peg
@@ -72,6 +75,18 @@ def test_any_cutting_gives_the_same_verdicts(cuts: list[int], snapshots: bool) -
 def test_single_events_give_the_same_verdicts() -> None:
     n = len(log())
     assert verdicts(list(range(n - 3_000, n)), snapshots=False) == whole()
+
+
+@pytest.mark.parametrize("size", [997, CHUNK, CHUNK + 1, SPAN + 5])
+def test_a_log_of_many_servers_may_be_cut_between_and_within_passes(size: int) -> None:
+    batch, said = batch_of(flow.power_peg(40_000, 7)), []
+    for step in (len(batch), size):
+        engine = Stage1(Stage1Config(), "orderflow", 0)
+        parts = [batch[start : start + step] for start in range(0, len(batch), step)]
+        said.append([encode(v) for part in parts for v in engine.step(part)])
+    assert said[0] == said[1]
+    assert len(engine.servers) == 8
+    assert any(b'"type":"breach"' in v for v in said[0])
 
 
 def test_a_snapshot_at_every_event_of_the_onset_changes_nothing() -> None:
