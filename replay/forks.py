@@ -21,26 +21,26 @@ BYTES_MIN: Final = 10_000_000
 """Size of a Parquet file with about as many events as make several processes worth while."""
 
 
-def context() -> ForkServerContext:
-    """For processes out of the server."""
-    made = get_context("forkserver")
-    made.set_forkserver_preload(list(MODULES))
-    return made
-
-
-def begin() -> None:
-    """Start the server, if it does not run; returns before it has imported anything."""
-    context()
+def begin() -> ForkServerContext:
+    """Start the server, if it does not run; returns before it has imported anything, with what makes processes out of it."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(list(MODULES))
     with ctrl_c_later(), _as_here():
         forkserver.ensure_running()
+    return context
+
+
+def processes_for(large: bool, wanted: int | None) -> int:
+    """Those that the user wants; if he leaves it to us, as many as there are cores for a large log, else one."""
+    if wanted is not None:
+        return wanted
+    return len(os.sched_getaffinity(0)) if large else 1
 
 
 def begin_early(log: Path, wanted: int | None) -> None:
-    """``begin``, if several processes are likely to be used for a log that nobody has looked into yet. wanted: by the user,
-    None: he leaves it to us."""
-    if wanted is None:
-        wanted = len(os.sched_getaffinity(0)) if log.is_file() and log.stat().st_size >= BYTES_MIN else 1
-    if wanted > 1 and log.suffix == ".parquet":
+    """``begin``, if several processes are likely to be used for a log that nobody has looked into yet."""
+    large = log.is_file() and log.stat().st_size >= BYTES_MIN
+    if processes_for(large, wanted) > 1 and log.suffix == ".parquet":
         begin()
 
 
@@ -80,4 +80,4 @@ def _as_here() -> Iterator[None]:
                 os.environ[name] = value
 
 
-__all__ = ["begin", "begin_early", "context", "ctrl_c_later"]
+__all__ = ["begin", "begin_early", "ctrl_c_later", "processes_for"]

@@ -12,7 +12,6 @@ A process takes a second to begin, most of it imports: ``replay.forks`` takes it
 
 import fcntl
 import heapq
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -67,9 +66,7 @@ def useful(log: object, wanted: int | None = None) -> int:
     files are read so (text takes longer to read than to score; a recording has its own order of things)."""
     if not isinstance(log, ParquetLog):
         return 1
-    if wanted is None:
-        wanted = len(os.sched_getaffinity(0)) if log.rows >= ROWS_MIN else 1
-    return min(wanted, log.partitions)
+    return min(forks.processes_for(log.rows >= ROWS_MIN, wanted), log.partitions)
 
 
 def shares(counts: Mapping[int, int], processes: int) -> list[frozenset[int]]:
@@ -100,8 +97,7 @@ def stage1_elsewhere(
     LogError where the log cannot be read or a process dies. No process outlives the context.
     """
     counts = log.counts()
-    forks.begin()
-    context = forks.context()
+    context = forks.begin()
     ring = Ring(context, min(PIECE_ROWS, rows))
     outlets: list[Outlet] = []
     inboxes: list[_Inbox] = []

@@ -91,6 +91,7 @@ def _into_kafka(opened: Any, settings: Any, speed: float, chosen: Any, as_json: 
 def _offline(
     opened: Any, settings: Any, chosen: Any, timeline: bool, processes: int | None, out: Path | None, quiet: bool
 ) -> dict[str, Any]:
+    begun = time.perf_counter()
     import msgspec
 
     from knightwatch.commands.progress import events_bar
@@ -100,7 +101,6 @@ def _offline(
     from replay.runner import Observers, Run
     from schemas import collector
 
-    begun = time.perf_counter()
     collector.calm()
     with ExitStack() as stack:
         used = useful(opened, processes)

@@ -20,8 +20,7 @@ def where(give: Connection) -> None:
 
 if __name__ == "__main__":
     from replay import forks
-    forks.begin()
-    context = forks.context()
+    context = forks.begin()
     take, give = context.Pipe(duplex=False)
     process = context.Process(target=where, args=(give,))
     process.start()
