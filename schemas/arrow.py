@@ -59,7 +59,7 @@ def schema() -> Any:
 
 def parquet_options() -> dict[str, Any]:
     """Keyword arguments for ``pyarrow.parquet.ParquetWriter``: measured 13 to 16 bytes and 0.5 us an event."""
-    with_dictionary = [*DICTIONARY_COLUMNS, "qty", "px", "bid", "ask", "parent_id", "orig_cl_ord_id"]
+    with_dictionary = [*DICTIONARY_COLUMNS, "qty", "px", "bid", "ask", "parent_id"]
     return {
         "compression": "zstd",
         "compression_level": 3,

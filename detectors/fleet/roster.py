@@ -5,6 +5,7 @@ Times called ``at`` are desk time (ns), which passes with the ticks; ``ts`` is e
 """
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, Final, Protocol
 
 from msgspec import Struct, field
@@ -21,6 +22,11 @@ SYMBOLS_MAX: Final = 4_096
 NEVER: Final = -(2**62)
 BOUNDLESS: Final = 2**62
 STALE_NS: Final = 600 * S_NS
+_READ: Final = (
+    "orders", "replaces", "parents", "fills", "buys_at_ask", "sells_at_bid", "rejects", "net_usd", "spread_burn_usd",
+)  # fmt: skip
+_values: Final = itemgetter(*_READ)
+"""What is read of a row, in one call: there are more rows than anything else."""
 
 
 class Observed(Struct, frozen=True):
@@ -154,33 +160,41 @@ class Roster(Struct):
     def row(self, row: FeatureRow, at: Placed, now: int, servers_max: int) -> None:
         """Take a row in; one that was taken in before (a worker that crashed sends it again) changes nothing."""
         server = self.servers.get(row.server) or self._of(row.server, at, servers_max)
-        if server is None or (row.frame <= server.frame and row.ts <= server.ts):
+        if server is None:
+            return
+        frame, ts, before = row.frame, row.ts, server.frame
+        if frame <= before and ts <= server.ts:
             return
         # a clock set far ahead, or a topic made anew, is a step of one frame
-        step = row.frame - server.frame
-        server.frames += step if 0 < step <= 6_000 and server.frame >= 0 else 1
-        server.frame, server.ts, server.heard_at, server.offset = row.frame, row.ts, now, at.offset
+        step = frame - before
+        server.frames += step if 0 < step <= 6_000 and before >= 0 else 1
+        server.frame, server.ts, server.heard_at, server.offset = frame, ts, now, at.offset
         self.newest, server.event = server.name, row.source
-        if row.ts > self.ts:
-            self.ts = row.ts
-        get, counts = row.values.get, server.counts
-        asks = get("orders", 0.0) + get("replaces", 0.0)
-        if asks:
+        if ts > self.ts:
+            self.ts = ts
+        try:
+            orders, replaces, parents, fills, buys, sells, rejects, net_usd, burn_usd = _values(row.values)
+        except KeyError:  # of a version that had less
+            orders, replaces, parents, fills, buys, sells, rejects, net_usd, burn_usd = (
+                row.values.get(name, 0.0) for name in _READ
+            )
+        counts = server.counts
+        if asks := orders + replaces:
             server.asked_at = now
             counts[ASKS] += asks
-        counts[PARENTS] += get("parents", 0.0)
-        counts[FILLS] += get("fills", 0.0)
-        counts[HITS] += get("buys_at_ask", 0.0) + get("sells_at_bid", 0.0)
-        counts[REJECTS] += get("rejects", 0.0)
-        server.net_usd += get("net_usd", 0.0)
-        server.burn_usd += get("spread_burn_usd", 0.0)
-        server.loss_usd, server.gross_usd = row.money.loss_usd, row.money.gross_usd
-        told = row.counters
-        server.missing = told.get("missing", 0)
-        scored = told.get("events", 0) + server.missing
+        counts[PARENTS] += parents
+        counts[FILLS] += fills
+        counts[HITS] += buys + sells
+        counts[REJECTS] += rejects
+        server.net_usd += net_usd
+        server.burn_usd += burn_usd
+        money, told = row.money, row.counters
+        server.loss_usd, server.gross_usd = money.loss_usd, money.gross_usd
+        missing = told.get("missing", 0)
+        scored = told.get("events", 0) + missing
         if scored < server.scored:
             server.level = BOUNDLESS
-        server.scored = scored
+        server.missing, server.scored = missing, scored
 
     def node(self, node: NodeState, at: Placed, now: int, servers_max: int) -> None:
         """Take in what a node says of itself."""
