@@ -7,7 +7,8 @@ import numpy as np
 from detectors.arrays import I64, U64, where
 from detectors.config import Stage1Config
 from detectors.onepass import CHUNK, Room, room_of
-from detectors.server import Placed, ServerEngine
+from detectors.rows import Said
+from detectors.server import ServerEngine
 from detectors.snapshot import from_bytes, load, to_bytes
 from schemas.events import Batch, as_words, word_of
 from schemas.jit import compiled
@@ -40,36 +41,43 @@ class Stage1:
         out: list[Breach | FeatureRow] = []
         for start in range(0, len(batch), SPAN):
             part = batch if len(batch) <= SPAN else batch[start : start + SPAN]
-            out += [verdict for _, _, verdict in self._span(part)]
+            said = Said()
+            self._span(part, np.arange(len(part)), said)
+            out += [verdict for _, _, verdict in said.placed()]
         if len(batch):
             self.next_offset = int(batch.offsets[-1]) + 1
         return out
 
-    def _span(self, batch: Batch) -> list[Placed]:
-        """Server after server, each ``CHUNK`` events at a time; verdicts in the order of the events all the same."""
+    def take(self, batch: Batch, places: I64, said: Said) -> None:
+        """As ``step``, with events of single servers together: in order for each server, but not for the partition. places:
+        (n,) where in the partition's order each event stands; verdicts are added to ``said``, which puts them in order."""
+        for start in range(0, len(batch), SPAN):
+            self._span(batch[start : start + SPAN], places[start : start + SPAN], said)
+
+    def _span(self, batch: Batch, places: I64, said: Said) -> None:
+        """Server after server, each ``CHUNK`` events at a time."""
         owner, firsts = np.empty((2, len(batch)), np.int64)
         servers = owners(as_words(batch.events), owner, firsts)
-        placed: list[Placed] = []
         for k in range(servers):
-            at = where(owner == k)
-            for start in range(0, len(at), CHUNK):
-                end = start + CHUNK
-                part = batch[start:end] if servers == 1 else batch.pick(at[start:end])
-                placed += self._server(part, at[start:end])
-        if servers > 1:
-            placed.sort(key=lambda p: p[:2])
-        return placed
+            at = where(owner == k) if servers > 1 else None
+            n = len(batch) if at is None else len(at)
+            engine = self._server(bytes(batch.events["server"][firsts[k]]).decode("ascii", "replace"))
+            if engine is None:
+                self.refused += n
+                continue
+            for start in range(0, n, CHUNK):
+                part = slice(start, start + CHUNK)
+                if at is None:
+                    engine.step(batch[part], places[part], said)
+                else:
+                    engine.step(batch.pick(at[part]), places[at[part]], said)
 
-    def _server(self, batch: Batch, places: I64) -> list[Placed]:
-        """Work off events of one server, which stand at ``places`` in the span."""
-        name = bytes(batch.events["server"][0]).decode("ascii", "replace")
+    def _server(self, name: str) -> ServerEngine | None:
+        """The engine of a server; None for one too many."""
         engine = self.servers.get(name)
-        if engine is None:
-            if len(self.servers) >= self.config.servers_max:
-                self.refused += len(batch)
-                return []
+        if engine is None and len(self.servers) < self.config.servers_max:
             engine = self.servers[name] = ServerEngine(name, self.config, self._room)
-        return engine.step(batch, places)
+        return engine
 
     def totals(self) -> dict[str, dict[str, int]]:
         """Counters by server (names in ``detectors.server.COUNTERS``)."""

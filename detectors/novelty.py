@@ -54,7 +54,7 @@ class Novelty:
 
     def __init__(self, config: NoveltyConfig) -> None:
         self.config = config
-        self.limit = config.run_rows
+        self.limit, self._warm = config.run_rows, config.warm_rows
         self.quiet_ns = round(config.quiet_s * S_NS)
         self.z_limit = NormalDist().inv_cdf(1.0 - min(0.5, config.false_alarms_per_day / _ROWS_PER_DAY))
         self.model = Surprise(INPUTS, _UPDATES_MIN)
@@ -82,19 +82,28 @@ class Novelty:
 
     def score(self, k: int, learn: bool) -> int:
         """Score the k-th of them, then learn it; returns the run."""
-        model, warm = self.model, self.config.warm_rows
-        self.distance = self._distance(k) if self.rows >= warm else 0.0
-        self.bound = model.bound(self.z_limit) if self.distance else 0.0
-        novel = self.distance > self.bound and model.judged > warm
-        self.ordinary = 0 if novel else min(self.ordinary + 1, _FRAMES)
-        self.run = self.run + 1 if novel else max(self.run - 1, 0) if self.ordinary < _FRAMES else 0
-        if learn and not self.run:
+        model, warm = self.model, self._warm
+        self.distance = distance = self._distance(k) if self.rows >= warm else 0.0
+        self.bound = bound = model.bound(self.z_limit) if distance else 0.0
+        if distance > bound and model.judged > warm:
+            self.ordinary, self.run = 0, self.run + 1
+            return self.run
+        if self.ordinary < _FRAMES:
+            self.ordinary += 1
+        run = self.run = max(self.run - 1, 0) if self.run and self.ordinary < _FRAMES else 0
+        if learn and not run:
             self.rows += 1
             model.judge()
-            if self._closed[k] - self.last_learned >= _FRAMES:
-                self.last_learned = self._closed[k]
+            frame = self._closed[k]
+            if frame - self.last_learned >= _FRAMES:
+                self.last_learned = frame
                 model.learn(self._x[k])
-        return self.run
+        return run
+
+    @property
+    def share(self) -> float:
+        """Distance of the last row / bound; 0 while there is none."""
+        return round(self.distance / self.bound, 4) if self.bound else 0.0
 
     def _distance(self, k: int) -> float:
         inversions, start = self._seen

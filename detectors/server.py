@@ -13,7 +13,7 @@ from detectors.clock import Oddity, Sequence, StreamClock
 from detectors.config import Stage1Config
 from detectors.detector import Context, Detector, Holds
 from detectors.excursion import Excursion, Finding
-from detectors.features import FRAME_NS, NAMES
+from detectors.features import FRAME_NS
 from detectors.flow import Flow, Where, split
 from detectors.frames import MONEY, SCORES, close_frames
 from detectors.intake import CALM, ODD, REPEATS, first_executions, intake
@@ -21,17 +21,17 @@ from detectors.intern import IdTable
 from detectors.novelty import Novelty
 from detectors.onepass import DETECTORS, OnePass, Room
 from detectors.positions import Positions, SymbolFlow
+from detectors.rows import Rows, Said, marks_of
 from detectors.snapshot import dump, raw
+from detectors.surprise import Floats
 from detectors.totals import COLUMNS, Totals
 from schemas.events import Batch, as_words
-from schemas.records import Breach, FeatureRow, Money
+from schemas.records import Breach
 from schemas.scopes import scope
 from schemas.units import DAY_MIN, MIN_NS, MS_NS
 
 _ALL: Final = list(range(DETECTORS))
 _NONE: Final = np.empty(0, np.int64)
-Placed = tuple[int, int, Breach | FeatureRow]
-"""Position of the deciding event in the batch, rank among that event's verdicts, verdict."""
 COUNTERS = (
     "events", "late", "clamped", "clock_resets", "gaps", "missing", "repeats", "restarts", "exec_repeats",
 )  # fmt: skip
@@ -73,8 +73,9 @@ class ServerEngine:
         self._kept: Any = None
         """Its state in bytes, as long as nothing happens on the server."""
 
-    def step(self, batch: Batch, places: I64) -> list[Placed]:
-        """Verdicts of this server's events, at most ``CHUNK``. places: (n,) their positions in the partition's batch."""
+    def step(self, batch: Batch, places: I64, said: Said) -> None:
+        """Take in this server's events, at most ``CHUNK``, and add their verdicts to ``said``. places: (n,) ascending, by
+        which verdicts are put in order."""
         self._moved, self._kept = True, None
         words = as_words(batch.events)
         room, sequence, clock, n = self._room, self.sequence, self.clock, len(words)
@@ -89,11 +90,11 @@ class ServerEngine:
             if code == CALM:
                 highest, newest, clock.now = taken.tolist()
                 sequence.follow(highest, newest)
-                out = self._part(self._flow(batch, words, n), places)
+                self._part(self._flow(batch, words, n), places, said)
                 self.counters["events"] += n
-                return out
+                return
         once = room.once[:n].copy() if code == REPEATS else None
-        return self._oddly(batch, words, places, once)
+        self._oddly(batch, words, places, once, said)
 
     def kept(self) -> Any:
         """The state for a snapshot, to be written out before the next step; made once while the server is idle."""
@@ -104,7 +105,7 @@ class ServerEngine:
             self._kept = raw(dump(self, views=True))
         return self._kept
 
-    def _oddly(self, batch: Batch, words: U64, places: I64, once: Bools | None) -> list[Placed]:
+    def _oddly(self, batch: Batch, words: U64, places: I64, once: Bools | None, said: Said) -> None:
         """As ``step``, for events among which something is odd, or a minute ends. once: (n,) False at fills whose ExecID
         was seen before, if that is known."""
         fresh, odd = self.sequence.fresh(words)
@@ -116,14 +117,12 @@ class ServerEngine:
         if not once.all():
             self._odd += [(int(places[i]), "exec_repeats", 1) for i in where(~once)]
             batch, places, words = _keep(batch, places, once)
-        out: list[Placed] = []
         if len(batch):
             times, odd = self.clock.advance(words)
             self._odd += [(int(places[i]), name, by) for i, name, by in odd]
             self._odd.sort()
-            out = self._minutes(batch, words, times, places)
+            self._minutes(batch, words, times, places, said)
         self._count(None)
-        return out
 
     def _flow(self, batch: Batch, words: U64, n: int) -> Flow:
         """What stands in the room."""
@@ -140,18 +139,16 @@ class ServerEngine:
             _, name, by = self._odd.pop(0)
             self.counters[name] += by
 
-    def _minutes(self, batch: Batch, words: U64, times: I64, places: I64) -> list[Placed]:
+    def _minutes(self, batch: Batch, words: U64, times: I64, places: I64, said: Said) -> None:
         """Work off events minute by minute."""
         minutes = times // MIN_NS
         cuts = [0, *(where(minutes[1:] != minutes[:-1]) + 1).tolist(), len(words)]
-        out: list[Placed] = []
         for a, b in pairwise(cuts):
             self._roll(int(minutes[a]))
             self._room.t[: b - a] = times[a:b]
             split(b - a, words[a:b], self._room.columns)
-            out += self._part(self._flow(batch[a:b], words[a:b], b - a), places[a:b])
+            self._part(self._flow(batch[a:b], words[a:b], b - a), places[a:b], said)
             self.counters["events"] += b - a
-        return out
 
     def _first_executions(self, words: U64) -> Bools:
         """(n,) False at fills whose ExecID was seen before."""
@@ -187,114 +184,100 @@ class ServerEngine:
     def _open(self) -> int:
         return sum(d.excursion.open for d in self.detectors) + self.novel.open
 
-    def _part(self, flow: Flow, places: I64) -> list[Placed]:
+    def _part(self, flow: Flow, places: I64, said: Said) -> None:
         """Events of one minute, which stand in the room."""
         n, room = len(flow), self._room
         self.one.run(n, Where(flow.words, room.t, flow.offsets, flow.items))
         context = Context(flow, room.child, room.symbol, room.totals, self.children, self.positions, True)
-        before = self.opened
+        before, heard = self.opened, len(said.breaches)
         changes: list[tuple[int, int]] = []
-        out: list[Placed] = []
         for rank, detector in enumerate(self.detectors):
             for finding in detector.step(context if self.one.places[rank] >= 0 else _apart(context, n)):
-                out.append((int(places[finding.index]), rank + 1, self._breach(detector, context, finding)))
+                said.breaches.append((int(places[finding.index]), rank + 1, self._breach(detector, context, finding)))
                 if finding.edge != "update":
                     changes.append((finding.index, 1 if finding.edge == "open" else -1))
-        out += self._frames(context, places, before, changes)
-        if changes or out:
+        self._frames(context, places, before, changes, said)
+        if len(said.breaches) > heard:
             self.opened = self._open()
-            if self.minute_clean and (self.opened or any(isinstance(v, Breach) for _, _, v in out)):
-                self.minute_clean = False
-            out.sort(key=_order)
+            self.minute_clean = False
         if self._foreign:
             self.ratios = [int(d.values()[-1]) / d.excursion.limit for d in self.detectors]
-        return out
 
     def _frames(
-        self, context: Context, places: I64, opened: int, changes: list[tuple[int, int]]
-    ) -> list[Placed]:  # fmt: skip
+        self, context: Context, places: I64, opened: int, changes: list[tuple[int, int]], said: Said
+    ) -> None:  # fmt: skip
         """Close the frames that these events leave behind; score and learn each row in turn. opened: breaches open before
         this flow; changes: (event, 1 or -1) of those that opened or closed in it."""
         flow = context.flow
         if self.frame < 0:
             self.frame = int(flow.t[0]) // FRAME_NS
         last = int(flow.t[-1]) // FRAME_NS
-        out: list[Placed] = []
         evidence: dict[int, dict[str, Any]] = {}
         if last == self.frame:
             if not self.run and self.novel.idle:
-                return out
+                return
             runs, closing = [self.run], _NONE
         else:
-            runs, closing = self._close(context, places, opened, changes, out, evidence)
+            runs, closing = self._close(context, places, opened, changes, said, evidence)
             self.frame = last
             if not any(runs) and self.novel.idle:
                 self.run = 0
-                return out
+                return
         self.run = runs[-1]
         each = np.repeat(np.array(runs), np.diff(closing, prepend=0, append=len(flow)))
         rank = len(self.detectors) + 1
         for finding in self.novel.step(flow, each, context.totals):
-            out.append((int(places[finding.index]), rank, self._novelty(context, finding, evidence)))
-        return out
+            said.breaches.append((int(places[finding.index]), rank, self._novelty(context, finding, evidence)))
 
     def _close(
-        self, context: Context, places: I64, opened: int, changes: list[tuple[int, int]], out: list[Placed],
+        self, context: Context, places: I64, opened: int, changes: list[tuple[int, int]], said: Said,
         evidence: dict[int, dict[str, Any]],
     ) -> tuple[list[int], I64]:  # fmt: skip
         """A row for each frame that ends in a flow; the run of novel rows before, between and after the events that end
         frames, and these."""
         flow, room, one, model = context.flow, self._room, self.one, self.novelty
         count = close_frames(len(flow), self.frame, one.room, one.last, one.limits, self.frame_base)
-        closing, rows, frames = room.closing[:count], room.rows[:count].tolist(), room.frames[:count]
-        scores = self._scores(closing, rows)
+        closing, frames = room.closing[:count], room.frames[:count]
+        numbers = self._numbers(closing, room.rows[:count])
         model.take(frames, room.deltas[:count])
-        time_of, place_of = flow.t.item, places.item
+        ends = places[closing]
+        time_of = flow.t.item
         quiet_from = self.novel.beyond_at + model.quiet_ns
         others = opened - self.novel.open
         run = self.run
-        runs = [run]
-        for k, (i, frame) in enumerate(zip(closing.tolist(), frames.tolist(), strict=True)):
+        runs, shares = [run], []
+        counters: list[tuple[int, dict[str, int]]] = []
+        for k, i in enumerate(closing.tolist()):
             if i and run >= model.limit:
                 quiet_from = time_of(i - 1) + model.quiet_ns
             clean = others == 0 if not changes else others + sum(by for at, by in changes if at < i) == 0
             run = model.score(k, clean and time_of(i) > quiet_from)
             runs.append(run)
+            shares.append(model.share)
             if run:
                 evidence[i] = model.evidence()
-            place = place_of(i)
-            if self._odd:
-                self._count(place)
-            out.append((place, 0, self._row(flow, i, frame, rows[k], scores[k])))
+            if self._odd or not k:
+                self._count(ends.item(k))
+                counters.append((k, self.counters.copy()))
+        marks = marks_of(ends, flow.offsets[closing], flow.items[closing], frames, closing + self.counters["events"])
+        names = self._names
+        said.rows.append(Rows(self.server, flow.topic, flow.partition, names, numbers, marks, shares, counters))
         return runs, closing
 
-    def _scores(self, closing: I64, rows: list[list[float]]) -> list[list[float]]:
-        """Share of its limit at which each detector of the catalogue stood when a frame ended, by row."""
+    def _numbers(self, closing: I64, rows: Floats) -> bytes:
+        """Values, scores and money of rows, as ``Rows`` has them: scores are those of the catalogue of this server, each
+        the share of its limit at which a detector stood when the frame ended."""
         places = self.one.places
         if places == _ALL:
-            return [row[SCORES:MONEY] for row in rows]
-        if not self._foreign:
-            return [[row[SCORES + place] for place in places] for row in rows]
-        mine = [
-            detector.values()[closing - 1] / detector.excursion.limit if place < 0 else None
-            for detector, place in zip(self.detectors, places, strict=True)
-        ]
-        out = []
-        for k, row in enumerate(rows):
-            own = self.ratios if closing[k] == 0 else [0.0 if some is None else float(some[k]) for some in mine]
-            out.append([row[SCORES + at] if at >= 0 else round(own[d], 4) for d, at in enumerate(places)])
-        return out
-
-    def _row(self, flow: Flow, i: int, frame: int, row: list[float], shares: list[float]) -> FeatureRow:
-        """The row of a frame that event i closes."""
-        scores = dict(zip(self._names, shares, strict=True))
-        model = self.novelty
-        scores["novelty"] = round(model.distance / model.bound, 4) if model.bound else 0.0
-        named = dict(zip(NAMES, row, strict=False))
-        counters = self.counters.copy()
-        counters["events"] += i
-        ts = (frame + 1) * FRAME_NS
-        return FeatureRow(self.server, ts, frame, named, scores, flow.source(i), Money(*row[MONEY:]), counters)
+            return rows.tobytes()
+        scores = np.maximum(places, 0) + SCORES
+        found = rows[:, np.concatenate([np.arange(SCORES), scores, np.arange(MONEY, MONEY + 3)])]
+        for d, (detector, place) in enumerate(zip(self.detectors, places, strict=True)):
+            if place < 0:
+                own = detector.values()[closing - 1] / detector.excursion.limit
+                own = np.where(closing == 0, self.ratios[d], own)
+                found[:, SCORES + d] = [round(share, 4) for share in own.tolist()]
+        return found.tobytes()
 
     def _breach(self, detector: Detector, context: Context, finding: Finding) -> Breach:
         i = finding.index
@@ -333,7 +316,3 @@ def _apart(context: Context, n: int) -> Context:
 
 def _cut(arrays: Iterable[Any], n: int) -> list[Any]:
     return [array[:n] for array in arrays]
-
-
-def _order(placed: Placed) -> tuple[int, int]:
-    return placed[:2]

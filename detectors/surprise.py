@@ -74,7 +74,8 @@ class Surprise:
 
     def bound(self, z: float) -> float:
         """The distance that lies z standard deviations of ln D above its mean: a log-normal tail."""
-        return math.exp(float(self._tail.mean.get()) + z * self.spread())
+        tail = self._tail
+        return math.exp(tail.mean.get() + z * math.sqrt(max(tail.get(), 1e-4)))
 
     def z(self) -> float:
         """Of the last distance: standard deviations of ln D above its mean."""

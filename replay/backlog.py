@@ -31,6 +31,13 @@ class Backlog:
                 self._chunks.append(self._write(chunk))
             self._changed.notify()
 
+    def put_last(self, chunk: bytes) -> None:
+        """Add what tells of an end: whatever the disk is like, it is kept in memory."""
+        with self._changed:
+            self._left -= len(chunk)
+            self._chunks.append(chunk)
+            self._changed.notify()
+
     def get(self) -> bytes:
         """Take the oldest chunk; waits for one."""
         with self._changed:

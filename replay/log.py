@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from schemas.events import Batch, take
+from schemas.events import Batch
 from schemas.records import Declared, NodeState
 
 BATCH_ROWS: Final = 32_768
@@ -120,8 +121,13 @@ class Selection:
 
     def of_batch(self, batch: Batch) -> Batch:
         """The events of the batch that are in; offsets and items stay what they were."""
+        at = self.of(batch)
+        return batch if at is None else batch.pick(at)
+
+    def of(self, batch: Batch) -> NDArray[np.int64] | None:
+        """Indices of the events of the batch that are in; None: all."""
         if not self:
-            return batch
+            return None
         keep = np.ones(len(batch), np.bool_)
         if self.from_ns is not None:
             keep &= batch.events["ts"] >= np.uint64(max(self.from_ns, 0))
@@ -130,8 +136,7 @@ class Selection:
         for name, wanted in (("server", self.servers), ("symbol", self.symbols)):
             if wanted:
                 keep &= np.isin(batch.events[name], np.array(sorted(w.encode() for w in wanted)))
-        at = np.flatnonzero(keep)
-        return Batch(batch.topic, batch.partition, take(batch.events, at), batch.offsets[at], batch.items[at])
+        return np.flatnonzero(keep)
 
     def has_node(self, node: NodeRecord) -> bool:
         """Whether a record is in. What was declared earlier still holds, so ``from_ns`` lets it pass."""

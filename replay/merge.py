@@ -6,7 +6,7 @@ time of a verdict and the arrival of a node record, and within a partition never
 only, so that neither batch size nor the speed of reading matters.
 """
 
-import heapq
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol
 
@@ -22,6 +22,8 @@ QUIET_NS_MAX: Final = 600 * S_NS
 
 Timed = tuple[int, int, int, int, Verdict]
 """(time ns, rank of the topic, partition, place in the partition, verdict). The first four are unique."""
+Stream = Iterator[list[Timed]]
+"""In ascending order, and in parts as they come."""
 
 
 class Stage1Like(Protocol):
@@ -36,20 +38,38 @@ def stage1_stream(
     selection: Selection,
     on_events: Callable[[int], None],
     rows: int = BATCH_ROWS,
-) -> Iterator[Timed]:
+) -> Stream:
     """Verdicts of one partition, read and stepped only as far as the merge asks."""
-    now, place = 0, 0
+    place = Place(source.partition)
     for batch in source.batches(rows):
         chosen = selection.of_batch(batch)
         outputs = engine.step(chosen) if len(chosen) else []
         on_events(len(chosen))
-        for verdict in outputs:
-            now = max(now, verdict.ts)
-            yield now, 0, source.partition, place, verdict
+        yield place.of(outputs)
+
+
+class Place:
+    """Where verdicts of stage 1 stand in the order, for one partition."""
+
+    def __init__(self, partition: int) -> None:
+        self._partition = partition
+        self._now = 0
+        self._next = 0
+
+    def of(self, verdicts: Iterable[Breach | FeatureRow]) -> list[Timed]:
+        """The partition's next verdicts."""
+        now, place, partition = self._now, self._next, self._partition
+        timed: list[Timed] = []
+        for verdict in verdicts:
+            if verdict.ts > now:
+                now = verdict.ts
+            timed.append((now, 0, partition, place, verdict))
             place += 1
+        self._now, self._next = now, place
+        return timed
 
 
-def node_streams(nodes: Iterable[NodeRecord]) -> list[Iterator[Timed]]:
+def node_streams(nodes: Iterable[NodeRecord]) -> list[Stream]:
     """Node and declared records as the forwarder would publish them, one stream a topic and partition."""
     parts: dict[tuple[int, int], list[Timed]] = {}
     for node in nodes:
@@ -57,7 +77,7 @@ def node_streams(nodes: Iterable[NodeRecord]) -> list[Iterator[Timed]]:
         part = parts.setdefault((rank, node.partition), [])
         now = max(node.arrival, part[-1][0]) if part else node.arrival
         part.append((now, rank, node.partition, len(part), _seen(node)))
-    return [iter(part) for part in parts.values()]
+    return [iter([part]) for part in parts.values()]
 
 
 def _seen(node: NodeRecord) -> NodeSeen | DeclaredSeen:
@@ -67,10 +87,47 @@ def _seen(node: NodeRecord) -> NodeSeen | DeclaredSeen:
     return DeclaredSeen(node.record, source)
 
 
-def merged(streams: Iterable[Iterator[Timed]]) -> Iterator[tuple[int, Verdict]]:
+def merged(streams: Iterable[Stream]) -> Iterator[tuple[int, Verdict]]:
     """All verdicts in the order of the rule above, with their time."""
-    for now, _, _, _, verdict in heapq.merge(*streams):
-        yield now, verdict
+    left = [_Ahead(stream) for stream in streams]
+    while left := [ahead for ahead in left if ahead.look()]:
+        bound = min(ahead.end for ahead in left)
+        found: list[Timed] = []
+        for ahead in left:
+            found += ahead.before(bound)
+        found.sort()  # runs in order, which Python finds and merges; four numbers decide, verdicts are not compared
+        for timed in found:
+            yield timed[0], timed[4]
+
+
+class _Ahead:
+    """A stream, and the part of it that waits for its turn."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._part: list[Timed] = []
+        self._at = 0
+
+    def look(self) -> bool:
+        """Whether there is more."""
+        while self._at == len(self._part):
+            part = next(self._stream, None)
+            if part is None:
+                return False
+            self._part, self._at = part, 0
+        return True
+
+    @property
+    def end(self) -> tuple[int, int, int, int]:
+        """What comes just after all that is here."""
+        now, rank, partition, place, _ = self._part[-1]
+        return now, rank, partition, place + 1
+
+    def before(self, bound: tuple[int, int, int, int]) -> list[Timed]:
+        """Take what comes before a place."""
+        start = self._at
+        self._at = bisect_left(self._part, bound, start)
+        return self._part[start : self._at]
 
 
 class Ticker:

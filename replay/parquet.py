@@ -8,6 +8,7 @@ in ``FILE.nodes.ndjson`` (FILE with or without its ending).
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,9 +18,9 @@ from numpy.typing import NDArray
 from replay.log import BATCH_ROWS, EventSource, Findings, LogError, Message, NodeRecord
 from replay.ndjson import NdjsonLog
 from replay.partition import partition_of
-from replay.piece import Cut, Piece, Room, batches, by_partition, by_run, room_of
+from replay.piece import Cut, Piece, Room, Who, batches, by_partition, by_run, room_of
 from replay.shared_pass import shared_sources
-from schemas import arrow
+from schemas import arrow, arrow_rows
 from schemas.codec import encode_sbe
 from schemas.events import Batch
 from schemas.topics import PARTITIONS_DEFAULT
@@ -28,8 +29,8 @@ PIECE_ROWS: Final = 32_768
 """Rows that are put together by partition, and handed on."""
 READ_ROWS: Final = 131_072
 """Rows that pyarrow decodes at once: of fewer, what it does once for each column is a sixth of the time."""
-Divide = Callable[[NDArray[np.int64]], tuple[NDArray[np.int64], list[Cut]]]
-"""How the rows of a piece are put: ``replay.piece.by_partition`` or ``by_run``."""
+Divide = Callable[[NDArray[np.int64], Who], tuple[NDArray[np.int64], list[Cut]]]
+"""How the rows of a piece are put: ``replay.piece.by_partition``, ``by_server`` or ``by_run``."""
 PARTITIONS_MAX: Final = 1 << 16
 """More than any topic has; a column that is damaged would ask for memory for as many as it says."""
 COORDINATES: Final = ("partition", "offset", "item", "refused")
@@ -184,22 +185,27 @@ class ParquetLog:
         self, rows: int, findings: Findings, room: Callable[[int], Room] = room_of, divide: Divide = by_partition
     ) -> Iterator[Piece]:
         """Consecutive pieces of at most ``rows`` rows, each in the memory that ``room(n)`` gives for it."""
-        next_offset: dict[int, int] = {}
+        following = np.zeros(1 if self._placed else self.partitions, np.int64)
+        counted = np.empty(rows, np.int64)
         ramp = np.arange(rows)
         decoder = arrow.Decoder()
         for raw in self._read(rows):
             kept = without_refused(raw, findings)
-            if not kept.num_rows:
+            n = kept.num_rows
+            if not n:
                 continue
             with readable(self.path):
-                at, cuts = divide(self._where(kept))
-            into = room(kept.num_rows)
+                where = self._where(kept)
+                at, cuts = divide(where, partial(self._who, kept))
+            into = room(n)
             with readable(self.path):
                 decoder.into(into.events, at, kept)
             if self._placed:
                 into.offsets[at] = arrow.flat(kept.column("offset"), np.int64)
             else:
-                _count_up(into.offsets, ramp, cuts, next_offset)
+                arrow_rows.number(where, following, counted)
+                into.offsets[at] = counted[:n]
+            into.places[at] = ramp[:n]
             if "item" in self._columns:
                 into.items[at] = arrow.flat(kept.column("item"), np.int32)
             else:
@@ -222,23 +228,31 @@ class ParquetLog:
                     "Mend the column, or leave partition and offset out to have them follow from the server."
                 )
             return found
-        servers = batch.column("server")
-        if not hasattr(servers, "indices"):
-            servers = servers.dictionary_encode()
+        servers = _encoded(batch.column("server"))
         words = [str(word or "").encode() for word in servers.dictionary.to_pylist()]
         table = np.array([partition_of(word, self.partitions) for word in [*words, b""]], np.int64)
-        which = servers.indices
-        if which.null_count:  # rarely; and it would load pandas, as said at ``flat``
-            which = which.fill_null(len(words))
-        picked: NDArray[np.int64] = table[arrow.flat(which, np.int32)]
+        picked: NDArray[np.int64] = table[_which(servers)]
         return picked
 
+    def _who(self, batch: Any) -> tuple[NDArray[np.int32], int]:
+        """Server of each row, and how many there may be."""
+        servers = _encoded(batch.column("server"))
+        return _which(servers), len(servers.dictionary) + 1
 
-def _count_up(
-    offsets: NDArray[np.int64], ramp: NDArray[np.int64], cuts: list[Cut], next_offset: dict[int, int]
-) -> None:
-    """Offsets that count up within each partition, going on from ``next_offset`` (which is moved on). ramp: 0, 1, 2..."""
-    for partition, start, end in cuts:
-        first = next_offset.get(partition, 0)
-        next_offset[partition] = first + end - start
-        np.add(ramp[: end - start], first, out=offsets[start:end])
+
+def _encoded(column: Any) -> Any:
+    """A dictionary column of words."""
+    return column if hasattr(column, "indices") else column.dictionary_encode()
+
+
+def _which(column: Any) -> NDArray[np.int32]:
+    """(n,) which word each is; null is one more than there are."""
+    which = column.indices
+    if which.null_count:  # rarely; and it would load pandas, as said at ``flat``
+        which = which.fill_null(len(column.dictionary))
+    found: NDArray[np.int32] = arrow.flat(which, np.int32)
+    if len(found) and not 0 <= found.min() <= found.max() <= len(column.dictionary):
+        raise arrow.ArrowSchemaError(
+            f"word {found.min()} to {found.max()} of {len(column.dictionary)}; the file is damaged"
+        )
+    return found

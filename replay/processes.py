@@ -1,17 +1,18 @@
 """Stage 1 of an offline replay in several processes, each with whole partitions.
 
 One thread here reads the log, once, into a ring in shared memory (``replay.ring``). A process steps the engines of its
-partitions on what it finds there, merges their verdicts by the rule of ``replay.merge`` and sends them on; merging sorted
-parts of one total order gives that order, so the desk here takes in what it would in one process, byte for byte.
+partitions on what it finds there, server by server, and sends their verdicts on (``replay.chunks``). Here they are put in
+the order of their events, and those of all partitions by the rule of ``replay.merge``: that is one total order, so the
+desk takes in what it would in one process, byte for byte.
 
-The desk asks for the verdicts in that order, and until one process has come so far, what the others send waits here, in
-memory or a file (``replay.backlog``): a process that were not listened to would not give its slot of the ring back.
+The desk asks for the verdicts in that order, and until one partition has come so far, what the others have said waits
+here, in memory or a file (``replay.backlog``): a process that were not listened to would not give its slot of the ring
+back.
 
 A process takes a second to begin, most of it imports: ``replay.forks`` takes it once for all, and beside other work.
 """
 
 import fcntl
-import heapq
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,34 +22,32 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Final
 
-import msgspec
-
 from detectors.config import Stage1Config
+from detectors.rows import Said
 from replay import forks
 from replay.backlog import Backlog
-from replay.log import BATCH_ROWS, EventSource, LogError, Selection
-from replay.merge import Stage1Like, Timed, stage1_stream
+from replay.chunks import DONE, partition_of, read, written
+from replay.log import BATCH_ROWS, LogError, Selection
+from replay.merge import Place, Stream
 from replay.parquet import PIECE_ROWS, ParquetLog
+from replay.piece import Lane, Piece, by_server, lanes
 from replay.ring import Feed, Outlet, Ring, fed
-from replay.shared_pass import shared_sources
 from schemas import collector
 from schemas.topics import ORDERFLOW
 
 ROWS_MIN: Final = 1_000_000
 """Events below which starting another process (a second or two: interpreter, imports, machine code) gains nothing."""
-CHUNK: Final = 512
-"""Verdicts sent at once."""
+TOGETHER: Final = 4
+"""Pieces of which a process says what it has found in one go: whoever is told so often is kept from his work."""
 PIPE_BYTES: Final = 1 << 20
-"""Of the pipe for a process's verdicts: a chunk is some 400 KB, and of the usual 64 KiB seven readings, for each of which
-the inbox's thread has to wait for the others of its process."""
+"""Of the pipe for a process's verdicts: of the usual 64 KiB a chunk may be several readings, for each of which the inbox's
+thread has to wait for the others of its process."""
 SWITCH_S: Final = 0.0005
 """Threads here wait for each other at most this long. The reader and the inboxes do little in Python, but often; while the
 desk is at work, each time took them Python's 5 ms, and the processes waited with them."""
 JOIN_S: Final = 5.0
-_encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(list[Timed]).decode
-Streams = Callable[[Callable[[int], None]], Sequence[Iterator[Timed]]]
-"""Given whom to tell how many events were stepped: verdicts, a stream a process, each in order."""
+Streams = Callable[[Callable[[int], None]], Sequence[Stream]]
+"""Given whom to tell how many events were stepped: verdicts, a stream a partition, each in order."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,6 @@ class _Job:
     rows: Mapping[int, int]
     config: Stage1Config
     selection: Selection
-    batch_rows: int
 
 
 def useful(log: object, wanted: int | None = None) -> int:
@@ -110,15 +108,15 @@ def stage1_elsewhere(
                 (verdicts, give), (slots, take) = context.Pipe(duplex=False), context.Pipe()
                 with suppress(AttributeError, OSError):  # no Linux, or the user may not: slower, no more
                     fcntl.fcntl(give.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-                job = _Job({partition: counts[partition] for partition in mine}, config, selection, rows)
+                job = _Job({partition: counts[partition] for partition in mine}, config, selection)
                 process = context.Process(target=_work, args=(give, take, ring, job), daemon=True)
                 process.start()
                 give.close()
                 take.close()
                 outlets.append(Outlet(slots, mine))
-                inboxes.append(_Inbox(process, verdicts))
+                inboxes.append(_Inbox(process, verdicts, mine))
             reader.start()
-        yield lambda on_events: [inbox.stream(on_events) for inbox in inboxes]
+        yield lambda on_events: [stream for inbox in inboxes for stream in inbox.streams(on_events)]
     finally:
         for inbox in inboxes:
             inbox.close()
@@ -139,7 +137,7 @@ class _ReaderThread(threading.Thread):
     def run(self) -> None:
         log = self._log
         try:
-            self._feed.run(lambda room: log.pieces(self._ring.rows, log.findings, room))
+            self._feed.run(lambda room: log.pieces(self._ring.rows, log.findings, room, by_server))
         except BaseException as error:
             self._error = error
 
@@ -152,42 +150,51 @@ class _ReaderThread(threading.Thread):
 
 
 class _Inbox:
-    """The parent's end of one process: a thread takes whatever comes, at once."""
+    """The parent's end of one process: a thread takes whatever comes, at once, and puts it by partition."""
 
-    def __init__(self, process: BaseProcess, pipe: Connection) -> None:
+    def __init__(self, process: BaseProcess, pipe: Connection, mine: frozenset[int]) -> None:
         self._process = process
         self._pipe = pipe
-        self._backlog = Backlog()
+        self._backlogs = {partition: Backlog() for partition in sorted(mine)}
         self._thread = threading.Thread(target=self._receive, name="replay-inbox", daemon=True)
         self._thread.start()
 
     def _receive(self) -> None:
-        chunk = b"V"
-        while chunk:
+        while (chunk := self._next())[:1] not in (DONE, b""):
             try:
-                chunk = self._pipe.recv_bytes()
-            except (EOFError, OSError):
-                chunk = b""
-            try:
-                self._backlog.put(chunk)
+                self._backlogs[partition_of(chunk)].put(chunk)
             except OSError as error:
-                self._backlog.put(f"Dverdicts that wait for their turn went to a temporary file, and {error}".encode())
-                return
+                chunk = DONE + f"verdicts that wait for their turn went to a temporary file, and {error}".encode()
+                break
+        for backlog in self._backlogs.values():
+            backlog.put_last(chunk)
 
-    def stream(self, on_events: Callable[[int], None]) -> Iterator[Timed]:
-        """Verdicts as they come. Each chunk is preceded by how many events were stepped for it."""
-        while chunk := self._backlog.get():
-            if chunk[:1] == b"D":
-                if len(chunk) > 1:
-                    raise LogError(chunk[1:].decode())
+    def _next(self) -> bytes:
+        """A chunk; nothing where the process is gone, in the middle of one or not."""
+        try:
+            return self._pipe.recv_bytes()
+        except (EOFError, OSError):
+            return b""
+
+    def streams(self, on_events: Callable[[int], None]) -> list[Stream]:
+        """Verdicts as they come, by partition."""
+        return [self._stream(Place(partition), backlog, on_events) for partition, backlog in self._backlogs.items()]
+
+    def _stream(self, place: Place, backlog: Backlog, on_events: Callable[[int], None]) -> Stream:
+        while (chunk := backlog.get())[:1] not in (DONE, b""):
+            last, events, pieces = read(chunk)
+            on_events(events)
+            yield from map(place.of, pieces)
+            if last:
                 return
-            on_events(int.from_bytes(chunk[1:9], "little"))
-            yield from _decode(memoryview(chunk)[9:])
-        self._process.join(JOIN_S)
-        raise LogError(
-            f"a process of the replay ended (exit code {self._process.exitcode}) before its part of the log was done; "
-            "is the memory used up? --processes 1 needs least"
-        )
+        if not chunk:
+            self._process.join(JOIN_S)
+            raise LogError(
+                f"a process of the replay ended (exit code {self._process.exitcode}) before its part of the log was done; "
+                "is the memory used up? --processes 1 needs least"
+            )
+        if len(chunk) > 1:
+            raise LogError(chunk[1:].decode())
 
     def close(self) -> None:
         """End the process, whatever it is at."""
@@ -198,43 +205,51 @@ class _Inbox:
             self._process.join()
         self._thread.join()
         self._pipe.close()
-        self._backlog.close()
+        for backlog in self._backlogs.values():
+            backlog.close()
 
 
 def _work(give: Connection, take: Connection, ring: Ring, job: _Job) -> None:
     """A process: its part of the log to its end; the last word is why it failed, if it did. A parent that is gone ends
     it."""
-    from detectors.bank import Stage1  # the server has it; whoever only starts processes need not load it
-
     collector.calm()
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         try:
-            engines = {partition: Stage1(job.config, ORDERFLOW.name, partition) for partition in job.rows}
-            _send_all(give, shared_sources(fed(ring, take), job.rows), engines, job)
+            _send_all(give, fed(ring, take), job)
             failed = ""
         except LogError as error:
             failed = str(error)
-        give.send_bytes(b"D" + failed.encode())
+        give.send_bytes(DONE + failed.encode())
 
 
-def _send_all(give: Connection, sources: Sequence[EventSource], engines: Mapping[int, Stage1Like], job: _Job) -> None:
-    """engines: by partition."""
-    stepped = 0
+def _send_all(give: Connection, pieces: Iterator[Piece], job: _Job) -> None:
+    """Piece by piece, what each partition has in it; the last word of a partition that has no more events says so."""
+    from detectors.bank import Stage1  # the server has it; whoever only starts processes need not load it
 
-    def count(events: int) -> None:
-        nonlocal stepped
-        stepped += events
+    engines = {partition: Stage1(job.config, ORDERFLOW.name, partition) for partition in job.rows}
+    left = dict(job.rows)
+    heard: dict[int, tuple[int, list[Said]]] = {}
+    for k, piece in enumerate(pieces, 1):
+        for partition, mine in lanes(piece).items():
+            left[partition] -= sum(len(batch) for batch, _ in mine)
+            said = Said()
+            events, before = heard.pop(partition, (0, []))
+            for batch, places in _chosen(mine, job.selection):
+                engines[partition].take(batch, places, said)
+                events += len(batch)
+            heard[partition] = events, [*before, said]
+        for partition in list(heard) if k % TOGETHER == 0 else [p for p in heard if not left[p]]:
+            give.send_bytes(written(partition, left[partition] == 0, *heard.pop(partition)))
+    for partition, rest in heard.items():
+        give.send_bytes(written(partition, True, *rest))
 
-    def stream(source: EventSource) -> Iterator[Timed]:
-        return stage1_stream(source, engines[source.partition], job.selection, count, job.batch_rows)
 
-    chunk: list[Timed] = []
-    for timed in heapq.merge(*map(stream, sources)):
-        chunk.append(timed)
-        if len(chunk) == CHUNK:
-            give.send_bytes(b"V" + stepped.to_bytes(8, "little") + _encode(chunk))
-            chunk, stepped = [], 0
-    give.send_bytes(b"V" + stepped.to_bytes(8, "little") + _encode(chunk))
+def _chosen(mine: Sequence[Lane], selection: Selection) -> list[Lane]:
+    """The events that are wanted, of servers in the order in which they begin."""
+    if selection:
+        picked = [(batch, places, selection.of(batch)) for batch, places in mine]
+        mine = [(batch.pick(at), places[at]) for batch, places, at in picked if at is not None and len(at)]
+    return sorted(mine, key=lambda lane: int(lane[1][0]))
 
 
 __all__ = ["Streams", "shares", "stage1_elsewhere", "useful"]

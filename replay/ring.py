@@ -1,14 +1,13 @@
 """Events from one reader to several processes, through a ring of slots in shared memory.
 
-A slot holds a piece of the log: its rows, put together by partition. The reader fills a slot, tells each process that has
-partitions in it which rows they are, and fills it again when each of these has said that it is done with it. A
-process looks at its rows where they are; nothing is copied on the way.
+A slot holds a piece of the log: its rows, put together by partition and server. The reader fills a slot, tells each
+process that has partitions in it which rows they are, and fills it again when each of these has said that it is done with
+it. A process looks at its rows where they are; nothing is copied on the way.
 
 **Nothing waits in a circle.** The reader waits for the processes only: for the slowest to give a slot back. So a process
-may wait for nothing but the reader: it gives its slot back before it asks for the next (rows whose turn has not come it
-keeps in spools), and whoever takes its results must take them at once, whatever others are at
-(``replay.backlog``). The slots bound how far one process is ahead of another in *reading*; a log that is
-not in order of time, all of one partition before all of another, fills spools and backlog, and ends.
+may wait for nothing but the reader: it gives its slot back before it asks for the next, and whoever takes its results must
+take them at once, whatever others are at (``replay.backlog``). The slots bound how far one process is ahead of another in
+*reading*; a log that is not in order of time, all of one partition before all of another, fills the backlog, and ends.
 
 **Nothing is left behind.** The memory has no name (``RawArray``: an unlinked file, mapped), there are no semaphores: slots
 go to and fro by pipes, which end when either side does, killed or not. A dead process is no longer waited for.
@@ -25,11 +24,13 @@ import msgspec
 import numpy as np
 
 from replay.log import LogError
-from replay.piece import Cut, Piece, Room, batches
-from replay.spool import ROW_BYTES
-from schemas.events import EVENT, Batch
+from replay.piece import Cut, Piece, Room
+from schemas.events import EVENT
 
-SLOTS: Final = 4
+SLOTS: Final = 12
+_KINDS: Final[tuple[np.dtype[Any], ...]] = (EVENT, np.dtype("<i8"), np.dtype("<i4"), np.dtype("<i8"))
+"""Of a ``Room``."""
+ROW_BYTES: Final = sum(kind.itemsize for kind in _KINDS)
 
 
 class Told(msgspec.Struct, array_like=True):
@@ -56,10 +57,12 @@ class Ring:
         """Where the first ``rows`` rows of a slot are."""
         assert 0 <= slot < self.slots, f"slot {slot} of {self.slots}"
         assert rows <= self.rows, f"{rows} rows for a slot of {self.rows}"
-        start = slot * self.rows * ROW_BYTES
-        places = (start, start + self.rows * EVENT.itemsize, start + self.rows * (EVENT.itemsize + 8))
-        kinds: tuple[np.dtype[Any], ...] = (EVENT, np.dtype("<i8"), np.dtype("<i4"))
-        return Room(*(np.frombuffer(self._memory, kind, rows, at) for kind, at in zip(kinds, places, strict=True)))
+        at = slot * self.rows * ROW_BYTES
+        columns = []
+        for kind in _KINDS:
+            columns.append(np.frombuffer(self._memory, kind, rows, at))
+            at += self.rows * kind.itemsize
+        return Room(*columns)
 
 
 @dataclass
@@ -138,12 +141,12 @@ class Feed:
         self._outlets.remove(outlet)
 
 
-def fed(ring: Ring, pipe: Connection) -> Iterator[Batch]:
-    """A process's side: its batches, each good until the next is asked for. LogError where reading failed, EOFError where
-    the reader is gone."""
+def fed(ring: Ring, pipe: Connection) -> Iterator[Piece]:
+    """A process's side: its part of each piece, good until the next is asked for. LogError where reading failed, EOFError
+    where the reader is gone."""
     while (told := _decode(pipe.recv_bytes())).slot >= 0:
         end = max(end for _, _, end in told.cuts)
-        yield from batches(Piece(ring.room(told.slot, end), told.cuts))
+        yield Piece(ring.room(told.slot, end), told.cuts)
         pipe.send_bytes(bytes([told.slot]))
     if told.failed:
         raise LogError(told.failed)

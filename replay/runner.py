@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final
 
 from replay.day import Day, Makers
@@ -12,7 +12,7 @@ from replay.desk_like import DeskLike, DeskOutputLike
 from replay.generations import halts_of, lives
 from replay.journal import DeskLog
 from replay.log import BATCH_ROWS, Log, Selection
-from replay.merge import Stage1Like, Ticker, Timed, merged, node_streams, stage1_stream
+from replay.merge import Stage1Like, Stream, Ticker, merged, node_streams, stage1_stream
 from replay.recorded import RecordedLog
 from replay.timeline import Timeline
 from schemas.records import Ack, Breach, Command, HaltRecord, Tick, Verdict, encode
@@ -84,7 +84,7 @@ class Run:
         rows: int = BATCH_ROWS,
         desk_inputs: int = DESK_INPUTS,
         timeline: bool = True,
-        elsewhere: Callable[[Callable[[int], None]], Iterable[Iterator[Timed]]] | None = None,
+        elsewhere: Callable[[Callable[[int], None]], Iterable[Stream]] | None = None,
     ) -> None:
         self._log = log
         self._engines = engines
@@ -120,7 +120,8 @@ class Run:
         if heirs is None or not isinstance(log, RecordedLog) or not log.partitions(VERDICTS.name):
             return None
         desk_log = DeskLog(log)
-        timeline = Timeline(desk_log, self._stage1_streams())
+        streams = {partition: chain.from_iterable(parts) for partition, parts in self._stage1_streams().items()}
+        timeline = Timeline(desk_log, streams)
         found = lives(desk_log, halts_of(log))
         return Day(desk_log, timeline, found, heirs, lambda placed: self._take(placed.record), self._hear)
 
@@ -130,7 +131,7 @@ class Run:
         streams = [*stage1, *node_streams(nodes)]
         yield from self._ticker.between(merged(streams))
 
-    def _stage1_streams(self) -> dict[int, Iterator[Timed]]:
+    def _stage1_streams(self) -> dict[int, Stream]:
         make = self._engines.stage1
         return {
             source.partition: stage1_stream(source, make(source.partition), self._selection, self._count, self._rows)

@@ -7,7 +7,7 @@ commands stay where they were. Where nothing was changed, the result is the reco
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -97,7 +97,7 @@ class Timeline:
     """The day's log as the desks of a run read it. A place may be asked for several times (a desk that takes over reads
     again), but for the first time in the order of offsets."""
 
-    def __init__(self, desk_log: DeskLog, streams: dict[int, Iterator[Timed]]) -> None:
+    def __init__(self, desk_log: DeskLog, streams: Mapping[int, Iterator[Timed]]) -> None:
         self._log = desk_log
         self._partitions = {partition: _Partition(stream) for partition, stream in streams.items()}
         self._kept: dict[int, tuple[Placed, ...]] = {}

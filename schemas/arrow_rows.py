@@ -109,16 +109,18 @@ def arrange(keys: I64, counts: I64) -> I64:
     array([2, 0, 3, 1, 4])
     """
     at = np.empty(len(keys), np.int64)
-    _arrange(keys, np.cumsum(counts) - counts, at)
+    number(keys, np.cumsum(counts) - counts, at)
     return at
 
 
 @compiled
-def _arrange(keys: I64, next_row: I64, at: I64) -> None:
+def number(keys: I64, following: I64, at: I64) -> None:
+    """at: (n,) the running number of each event among those of its key, going on from ``following`` (k,), which is moved
+    on."""
     for i in range(len(keys)):
         key = keys[i]
-        at[i] = next_row[key]
-        next_row[key] += 1
+        at[i] = following[key]
+        following[key] += 1
 
 
 @compiled

@@ -140,7 +140,7 @@ def verdict_log() -> list[Verdict]:
         for place, verdict in enumerate(said):
             now = max(now, verdict.ts)
             timed.append((now, 0, partition, place, verdict))
-        streams.append(iter(timed))
+        streams.append(iter([timed]))
     return list(Ticker().between(merged(streams)))  # type: ignore[arg-type]
 
 

@@ -1,7 +1,6 @@
 """A replay with stage 1 in several processes is the replay in one, byte for byte; and no process is left behind."""
 
 import doctest
-import heapq
 import multiprocessing
 import os
 import signal
@@ -22,10 +21,12 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.lab import flow
+from detectors.bank import Stage1
 from halts.config import Config
 from replay import backlog, piece, processes
 from replay.engines import live_engines
 from replay.log import BATCH_ROWS, LogError, Selection
+from replay.merge import merged, stage1_stream
 from replay.parquet import ParquetLog
 from replay.processes import stage1_elsewhere, useful
 from replay.runner import Observers, Result, Run
@@ -112,6 +113,45 @@ def test_more_processes_than_partitions_that_have_events(events: NDArray[Any], t
     assert replayed(one, 3) == replayed(one, 1)
 
 
+@pytest.mark.parametrize("limit", [1, 3])
+def test_servers_beyond_the_limit_are_the_same_ones(events: NDArray[Any], tmp_path: Path, limit: int) -> None:
+    """All in one partition; who comes first is taken, and their names are in another order."""
+    config = msgspec.structs.replace(CONFIG.stage1, servers_max=limit)
+    batch = arrow.to_arrow(events)
+    columns = {"partition": np.zeros(len(events), np.int32), "offset": np.arange(len(events)) + 7}
+    for name, column in columns.items():
+        batch = batch.append_column(name, pa.array(column))
+    pq.write_table(pa.Table.from_batches([batch]), tmp_path / "a.parquet", row_group_size=9_000)
+
+    def said(count: int) -> list[bytes]:
+        log = ParquetLog(tmp_path / "a.parquet")
+        if count == 1:
+            streams = [
+                stage1_stream(source, Stage1(config, "orderflow", 0), Selection(), nobody) for source in log.sources()
+            ]
+            return [msgspec.json.encode(verdict) for _, verdict in merged(streams)]
+        with stage1_elsewhere(log, config, Selection(), count, 1_000) as elsewhere:
+            return [msgspec.json.encode(verdict) for _, verdict in merged(elsewhere(nobody))]
+
+    alone = said(1)
+    assert len({msgspec.json.decode(each)["server"] for each in alone}) == limit
+    assert said(2) == alone
+
+
+def test_same_where_servers_are_too_many_to_be_put_together(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(piece, "LANES_MAX", 3)
+    assert replayed(path, 2) == replayed(path, 1)
+
+
+def test_a_full_disk_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> Any:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(backlog.Backlog, "put", full)
+    with pytest.raises(LogError, match="temporary file, and no space left"):
+        replayed(path, 2)
+
+
 def test_same_of_a_part(path: Path) -> None:
     part = Selection(servers=frozenset({"R1", "R2", "R5"}))
     assert replayed(path, 3, part) == replayed(path, 1, part)
@@ -181,7 +221,7 @@ def test_a_process_that_is_killed_is_an_error(path: Path, which: int, monkeypatc
             victim = sorted(multiprocessing.active_children(), key=lambda process: process.name)[which]
             victim.kill()
             killed.set()
-            list(heapq.merge(*streams(nobody)))
+            list(merged(streams(nobody)))
 
     monkeypatch.setattr(log, "pieces", interrupted)
     with pytest.raises(LogError, match=r"exit code -9.*--processes 1"):
@@ -198,7 +238,7 @@ def test_an_error_that_is_not_the_log_is_raised(path: Path, monkeypatch: pytest.
         pytest.raises(ZeroDivisionError),
         stage1_elsewhere(log, CONFIG.stage1, Selection(), 2) as streams,
     ):
-        list(heapq.merge(*streams(nobody)))
+        list(merged(streams(nobody)))
 
 
 def test_who_loses_interest_leaves_nothing_behind(path: Path) -> None:

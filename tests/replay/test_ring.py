@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 import pytest
 
 from replay.log import LogError
-from replay.piece import Piece, Room
+from replay.piece import Piece, Room, batches
 from replay.ring import Feed, Outlet, Ring, fed
 
 ROWS = 4
@@ -49,9 +49,10 @@ class Reader:
         return not self.thread.is_alive()
 
     def offsets(self, k: int) -> Iterator[int]:
-        for batch in fed(self.ring, self.pipes[k]):
-            assert (batch.events["seq"] == batch.offsets).all()
-            yield from batch.offsets.tolist()
+        for piece in fed(self.ring, self.pipes[k]):
+            for batch in batches(piece):
+                assert (batch.events["seq"] == batch.offsets).all()
+                yield from batch.offsets.tolist()
 
 
 @pytest.mark.parametrize("slots", [1, 2, 4])
