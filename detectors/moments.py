@@ -1,7 +1,7 @@
 """Mean and covariance of vectors, learned one at a time: the recursion of river's ``EmpiricalCovariance``, compiled."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,16 @@ from river import stats
 from schemas.jit import compiled
 
 Floats = NDArray[np.float64]
+
+
+class MomentTables(NamedTuple):
+    """What compiled loops read and write. n: (1,) vectors learned. rank: (d,) place of each component in river's order.
+    mean: (d,). cov: (d, d), for a pair its covariance, on the diagonal the sum of squares."""
+
+    n: Floats
+    rank: NDArray[np.int64]
+    mean: Floats
+    cov: Floats
 
 
 class Moments:
@@ -23,21 +33,27 @@ class Moments:
         self._inputs = tuple(inputs)
         d = len(inputs)
         order = sorted(range(d), key=lambda k: self._inputs[k])
-        self._rank = np.array([order.index(k) for k in range(d)])
+        rank = np.array([order.index(k) for k in range(d)])
         self._order = order
-        self.n = 0.0
-        self.mean: Floats = np.zeros(d)
-        self._cov: Floats = np.zeros((d, d))
-        """By component: for a pair its covariance, on the diagonal the sum of squares."""
+        self.tables = MomentTables(np.zeros(1), rank, np.zeros(d), np.zeros((d, d)))
+
+    @property
+    def n(self) -> float:
+        """Vectors learned."""
+        return float(self.tables.n[0])
+
+    @property
+    def mean(self) -> Floats:
+        """(d,)."""
+        return self.tables.mean
 
     def update(self, x: Floats) -> None:
         """A vector (d,)."""
-        self.n += 1.0
-        _update(x, self.n, self._rank, self.mean, self._cov)
+        update(x, self.tables)
 
     def matrix(self) -> Floats:
         """(d, d) the covariance; zeros before the second vector."""
-        out = self._cov.copy()
+        out = self.tables.cov.copy()
         diagonal = np.diag_indices(len(out))
         out[diagonal] = out[diagonal] / (self.n - 1.0) if self.n > 1.0 else 0.0
         return out
@@ -47,7 +63,7 @@ class Moments:
         and sum of squares."""
         if not self.n:
             return []
-        names, mean, cov, order = self._inputs, self.mean.tolist(), self._cov.tolist(), self._order
+        names, mean, cov, order = self._inputs, self.mean.tolist(), self.tables.cov.tolist(), self._order
         pairs: list[list[Any]] = [
             [names[i], names[j], self.n, mean[i], mean[j], cov[i][j]]
             for k, i in enumerate(order) for j in order[k + 1 :]
@@ -56,13 +72,13 @@ class Moments:
 
     def load(self, state: Sequence[Sequence[Any]]) -> None:
         """The reverse of ``state``."""
-        self.n = 0.0
-        self.mean[:], self._cov[:] = 0.0, 0.0
+        for table in (self.tables.n, self.tables.mean, self.tables.cov):
+            table[:] = 0.0
         at = {name: k for k, name in enumerate(self._inputs)}
         for a, b, n, *rest in state:
             i, j = at[a], at[b]
-            self.n = n
-            self._cov[i, j] = self._cov[j, i] = rest[-1]
+            self.tables.n[0] = n
+            self.tables.cov[i, j] = self.tables.cov[j, i] = rest[-1]
             if i == j:
                 self.mean[i] = rest[0]
 
@@ -75,9 +91,11 @@ def var_of(n: float, mean: float, squares: float) -> stats.Var:
 
 
 @compiled
-def _update(x: Floats, n: float, rank: NDArray[np.int64], mean: Floats, cov: Floats) -> None:
-    """As ``stats.Cov.update`` for each pair and ``stats.Var.update`` for each component, n counted already."""
-    d = len(x)
+def update(x: Floats, tables: MomentTables) -> None:
+    """As ``stats.Cov.update`` for each pair and ``stats.Var.update`` for each component."""
+    count, rank, mean, cov = tables
+    count[0] += 1.0
+    n, d = count[0], len(x)
     over = max(n - 1.0, 1.0)
     share = 1.0 / n
     for i in range(d):

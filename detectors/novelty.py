@@ -1,14 +1,14 @@
 """Novelty: a second of flow unlike any that this server has shown before, whatever it is that differs."""
 
 from statistics import NormalDist
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 
-from detectors.arrays import I64
+from detectors.arrays import I64, Bools
 from detectors.config import NoveltyConfig
 from detectors.features import FRAME_NS, NAMES
-from detectors.surprise import Floats, Surprise
+from detectors.surprise import Floats, Surprise, SurpriseTables, bound, distance, due, judge, learn
 from schemas.jit import compiled
 from schemas.records import Family
 from schemas.units import S_NS
@@ -22,6 +22,33 @@ _ROWS_PER_DAY = 6.5 * 3600 * (S_NS // FRAME_NS)
 _FRAMES = S_NS // FRAME_NS
 _POWER = 0.25
 _UPDATES_MIN = 2 * len(INPUTS)
+
+
+class Closed(NamedTuple):
+    """Frames that have closed, n of them. values: (n, k) features in the order of NAMES. clean: no breach is open. ends:
+    stream times (ns) of the events that ended them; before: of the events before these, -1 where they are not at hand."""
+
+    frames: I64
+    values: Floats
+    clean: Bools
+    ends: I64
+    before: I64
+
+
+class Scored(NamedTuple):
+    """n rows with d inputs: x (n, d); what each gives to d D^2 (n, d); D, its bound, and the run after each (n,)."""
+
+    x: Floats
+    parts: Floats
+    distance: Floats
+    bound: Floats
+    runs: I64
+
+
+def _scored(n: int) -> Scored:
+    d = len(INPUTS)
+    (x, parts), (distances, bounds) = np.zeros((2, n, d)), np.zeros((2, n))
+    return Scored(x, parts, distances, bounds, np.zeros(n, np.int64))
 
 
 class Novelty:
@@ -54,7 +81,7 @@ class Novelty:
 
     def __init__(self, config: NoveltyConfig) -> None:
         self.config = config
-        self.limit, self._warm = config.run_rows, config.warm_rows
+        self.limit = config.run_rows
         self.quiet_ns = round(config.quiet_s * S_NS)
         self.z_limit = NormalDist().inv_cdf(1.0 - min(0.5, config.false_alarms_per_day / _ROWS_PER_DAY))
         self.model = Surprise(INPUTS, _UPDATES_MIN)
@@ -68,61 +95,47 @@ class Novelty:
         self.last_learned = -1
         self.distance = 0.0
         self.bound = 0.0
-        self._closed: list[int] = []
-        """What ``take`` was given and ``score`` still works off: frames, and x of each."""
-        self._x: Floats = np.empty((0, len(INPUTS)))
-        self._seen = -1, 0
-        """Inversions of the model when x was looked at, and from which row on."""
+        self._limits = config.warm_rows, self.limit, self.quiet_ns, _UPDATES_MIN, self.z_limit
+        self._scored = _scored(1)
 
-    def take(self, frames: I64, values: Floats) -> None:
-        """Frames that have closed, (n,), and their features, (n, k) in the order of NAMES. ``score`` each, in order."""
-        self._closed, self._seen = frames.tolist(), (-1, 0)
-        self._x = np.empty((len(frames), len(INPUTS)))
-        _last_seconds(self.sums, self.frames, frames, values, self._x)
+    def score(self, closed: Closed, quiet_from: int) -> list[int]:
+        """Score rows, then learn them, one after the other: the run before them, and after each. quiet_from: stream time
+        (ns) after which events are ordinary again, as far as runs before these tell."""
+        n, model = len(closed.frames), self.model
+        scored = self._scored = _scored(n)
+        state = np.array([self.rows, self.run, self.ordinary, self.last_learned, quiet_from, 0, 0])
+        runs = [self.run]
+        _last_seconds(self.sums, self.frames, closed.frames, closed.values, scored.x)
+        k = 0
+        while k < n:
+            with model.in_loop() as tables:
+                k = _score(k, closed, scored, state, self._limits, tables)
+            if state[6]:
+                model.invert()
+        self.rows, self.run, self.ordinary, self.last_learned, _, looked, _ = state.tolist()
+        self.distance, self.bound = scored.distance.item(n - 1), scored.bound.item(n - 1)
+        if looked:
+            model.parts[:] = scored.parts[n - 1]
+        runs += scored.runs.tolist()
+        return runs
 
-    def score(self, k: int, learn: bool) -> int:
-        """Score the k-th of them, then learn it; returns the run."""
-        model, warm = self.model, self._warm
-        self.distance = distance = self._distance(k) if self.rows >= warm else 0.0
-        self.bound = bound = model.bound(self.z_limit) if distance else 0.0
-        if distance > bound and model.judged > warm:
-            self.ordinary, self.run = 0, self.run + 1
-            return self.run
-        if self.ordinary < _FRAMES:
-            self.ordinary += 1
-        run = self.run = max(self.run - 1, 0) if self.run and self.ordinary < _FRAMES else 0
-        if learn and not run:
-            self.rows += 1
-            model.judge()
-            frame = self._closed[k]
-            if frame - self.last_learned >= _FRAMES:
-                self.last_learned = frame
-                model.learn(self._x[k])
-        return run
-
-    @property
-    def share(self) -> float:
-        """Distance of the last row / bound; 0 while there is none."""
-        return round(self.distance / self.bound, 4) if self.bound else 0.0
-
-    def _distance(self, k: int) -> float:
-        inversions, start = self._seen
-        if inversions != self.model.inversions:
-            self._seen = self.model.inversions, (start := k)
-            self.model.look(self._x[k:])
-        return self.model.distance_of(k - start)
+    def shares(self) -> list[float]:
+        """Of the rows that were scored last: distance / bound, 0 while there is none."""
+        pairs = zip(self._scored.distance.tolist(), self._scored.bound.tolist(), strict=True)
+        return [round(distance / bound, 4) if bound else 0.0 for distance, bound in pairs]
 
     @property
     def bound_halt(self) -> float:
         """Never alone."""
         return 0.0
 
-    def evidence(self) -> dict[str, Any]:
-        """Distance against its bound, and the three inputs that contribute most."""
+    def evidence(self, k: int) -> dict[str, Any]:
+        """Of the k-th row that was scored last: distance against its bound, and the three inputs that contribute most."""
+        scored = self._scored
         return {
-            "distance": round(self.distance, 3),
-            "bound": round(self.bound, 3),
-            "top": {name: round(part, 1) for name, part in self.model.top(3)},
+            "distance": round(scored.distance.item(k), 3),
+            "bound": round(scored.bound.item(k), 3),
+            "top": {name: round(part, 1) for name, part in self.model.top(3, scored.parts[k])},
         }
 
 
@@ -141,3 +154,38 @@ def _last_seconds(sums: Floats, frames: I64, closed: I64, values: Floats, x: Flo
                 if frames[j] > frame - _FRAMES:
                     total += sums[j, k]
             x[i, k] = abs(total) ** _POWER
+
+
+@compiled
+def _score(
+    k: int, closed: Closed, scored: Scored, state: I64, limits: tuple[int, int, int, int, float], model: SurpriseTables
+) -> int:
+    """Go on from row k, at most to a row after which the inverse is due; returns the row after it. state: (7,) as read and
+    written in ``Novelty.score``, and whether it is due. limits: rows to warm up, run that opens, quiet (ns), updates before
+    there is a distance, standard deviations."""
+    warm, opens, quiet_ns, updates_min, z = limits
+    rows, run, ordinary, last_learned, quiet_from = state[0], state[1], state[2], state[3], state[4]
+    n, looked, stop = len(closed.frames), False, False
+    while k < n and not stop:
+        if closed.before[k] >= 0 and run >= opens:
+            quiet_from = closed.before[k] + quiet_ns
+        looked = rows >= warm
+        found = distance(scored.x[k], model, updates_min, scored.parts[k]) if looked else 0.0
+        limit = bound(model, z) if found > 0.0 else 0.0
+        if found > limit and model.tail[0] > warm:
+            ordinary, run = np.int64(0), run + 1
+        else:
+            ordinary = min(ordinary + 1, _FRAMES)
+            run = max(run - 1, 0) if ordinary < _FRAMES else np.int64(0)
+            if closed.clean[k] and closed.ends[k] > quiet_from and run == 0:
+                rows += 1
+                judge(model)
+                if closed.frames[k] - last_learned >= _FRAMES:
+                    last_learned = closed.frames[k]
+                    learn(scored.x[k], model)
+                    stop = due(model, updates_min)
+        scored.distance[k], scored.bound[k], scored.runs[k] = found, limit, run
+        k += 1
+    state[0], state[1], state[2], state[3], state[4] = rows, run, ordinary, last_learned, quiet_from
+    state[5], state[6] = looked, stop
+    return k

@@ -18,7 +18,7 @@ from detectors.flow import Flow, Where, split
 from detectors.frames import MONEY, SCORES, close_frames
 from detectors.intake import CALM, ODD, REPEATS, first_executions, intake
 from detectors.intern import IdTable
-from detectors.novelty import Novelty
+from detectors.novelty import Closed, Novelty
 from detectors.onepass import DETECTORS, OnePass, Room
 from detectors.positions import Positions, SymbolFlow
 from detectors.rows import Rows, Said, marks_of
@@ -239,26 +239,21 @@ class ServerEngine:
         count = close_frames(len(flow), self.frame, one.room, one.last, one.limits, self.frame_base)
         closing, frames = room.closing[:count], room.frames[:count]
         numbers = self._numbers(closing, room.rows[:count])
-        model.take(frames, room.deltas[:count])
+        others = np.full(count, opened - self.novel.open)
+        for at, by in changes:
+            others[closing > at] += by
+        before = np.where(closing > 0, flow.t[closing - 1], -1)
+        closed = Closed(frames, room.deltas[:count], others == 0, flow.t[closing], before)
+        runs = model.score(closed, self.novel.beyond_at + model.quiet_ns)
+        if any(runs[1:]):
+            evidence |= {i: model.evidence(k) for k, i in enumerate(closing.tolist()) if runs[k + 1]}
         ends = places[closing]
-        time_of = flow.t.item
-        quiet_from = self.novel.beyond_at + model.quiet_ns
-        others = opened - self.novel.open
-        run = self.run
-        runs, shares = [run], []
         counters: list[tuple[int, dict[str, int]]] = []
-        for k, i in enumerate(closing.tolist()):
-            if i and run >= model.limit:
-                quiet_from = time_of(i - 1) + model.quiet_ns
-            clean = others == 0 if not changes else others + sum(by for at, by in changes if at < i) == 0
-            run = model.score(k, clean and time_of(i) > quiet_from)
-            runs.append(run)
-            shares.append(model.share)
-            if run:
-                evidence[i] = model.evidence()
+        for k, place in enumerate(ends.tolist() if self._odd else [0]):
             if self._odd or not k:
-                self._count(ends.item(k))
+                self._count(place)
                 counters.append((k, self.counters.copy()))
+        shares = model.shares()
         marks = marks_of(ends, flow.offsets[closing], flow.items[closing], frames, closing + self.counters["events"])
         names = self._names
         said.rows.append(Rows(self.server, flow.topic, flow.partition, names, numbers, marks, shares, counters))

@@ -1,18 +1,32 @@
 """How unlike all vectors before a vector is: a distance learned online, with its own tail for calibration."""
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from river import stats
 
-from detectors.moments import Moments, var_of
+from detectors.moments import Moments, MomentTables, update, var_of
 from schemas.jit import compiled
 
 Floats = NDArray[np.float64]
-_INVERT_EVERY = 10
+_INVERT_EVERY: Final = 10
+_TAIL_MIN: Final = 1e-4
+"""Least variance of ln D."""
+
+
+class SurpriseTables(NamedTuple):
+    """What compiled loops read and write. learned: moments of what was learned. mean, inverse: as taken last. tail: (3,)
+    count, mean and sum of squares of ln D, while a loop has them. row: (2,) the last distance; vectors learned."""
+
+    learned: MomentTables
+    mean: Floats
+    inverse: Floats
+    tail: Floats
+    row: Floats
 
 
 class Surprise:
@@ -23,123 +37,147 @@ class Surprise:
     same as a share of the components' root mean square deviation.
 
     What is learned is river's: ``EmpiricalCovariance`` (Welford; ``detectors.moments``) the mean m and the covariance S,
-    ``stats.Var`` mean and variance of ln D. m and the inverse are taken from it once in ten updates, so that between them
-    many vectors can be looked at in one go (``look``). Call ``distance`` before ``judge`` and ``learn``: score first.
+    ``stats.Var`` mean and variance of ln D. m and the inverse are taken from it once in ten updates. Score first: ask for
+    a distance, then ``judge`` and ``learn``. Whatever learns in a compiled loop stops where ``due`` says so, for the inverse
+    to be taken (``invert``).
     """
 
     def __init__(self, inputs: Sequence[str], updates_min: int, floor: float = 0.05, floor_share: float = 0.0) -> None:
         self._inputs = tuple(inputs)
-        self._updates_min, self._floor, self._floor_share = updates_min, floor, floor_share
+        self.updates_min, self._floor, self._floor_share = updates_min, floor, floor_share
         self.learned = Moments(inputs)
-        self._tail = stats.Var()
         d = len(self._inputs)
-        self._mean: Floats = np.zeros(d)
-        self._inverse: Floats = np.zeros((d, d))
-        self._ahead = [0.0]
-        self._parts: Floats = np.zeros((1, d))
-        """By vector of the last ``look``: D, and what each component gives to d D^2."""
-        self._at = 0
-        """Which of them was the last."""
-        self._last = 0.0
-        self.updates = 0
-        self.inversions = 0
-        """Times that the inverse was taken; until the next, what ``look`` found holds."""
+        self._tail = stats.Var()
+        self.tables = SurpriseTables(self.learned.tables, np.zeros(d), np.zeros((d, d)), np.zeros(3), np.zeros(2))
+        self.parts: Floats = np.zeros(d)
+        """What each component gives to d D^2, of the last distance."""
 
     @property
     def judged(self) -> int:
         """Distances that the tail has learned."""
         return int(self._tail.mean.n)
 
-    def look(self, x: Floats) -> None:
-        """Vectors (n, d) of which ``distance_of`` is going to be asked."""
-        out = np.zeros(len(x))
-        self._parts, self._at = np.zeros_like(x), 0
-        if self.updates >= self._updates_min:
-            _distances(x, self._mean, self._inverse, self._parts, out)
-        self._ahead = out.tolist()
-
-    def distance_of(self, k: int) -> float:
-        """D of the k-th of them, positive; 0 until enough was learned. It is the last distance from here on."""
-        self._at, self._last = k, self._ahead[k]
-        return self._last
+    @property
+    def updates(self) -> int:
+        """Vectors that were learned."""
+        return int(self.tables.row[1])
 
     def distance(self, x: Floats) -> float:
-        """D of a vector (d,)."""
-        self.look(x[None])
-        return self.distance_of(0)
-
-    def spread(self) -> float:
-        """Standard deviation of ln D, at least 0.01."""
-        return math.sqrt(max(float(self._tail.get()), 1e-4))
-
-    def bound(self, z: float) -> float:
-        """The distance that lies z standard deviations of ln D above its mean: a log-normal tail."""
-        tail = self._tail
-        return math.exp(tail.mean.get() + z * math.sqrt(max(tail.get(), 1e-4)))
+        """D of a vector (d,), positive; 0 until enough was learned. It is the last distance from here on."""
+        return float(distance(x, self.tables, self.updates_min, self.parts))
 
     def z(self) -> float:
         """Of the last distance: standard deviations of ln D above its mean."""
-        return (math.log(self._last) - float(self._tail.mean.get())) / self.spread() if self._last else 0.0
+        last = float(self.tables.row[0])
+        spread = math.sqrt(max(self._tail.get(), _TAIL_MIN))
+        return (math.log(last) - self._tail.mean.get()) / spread if last else 0.0
 
     def judge(self) -> None:
         """The last distance was an ordinary one: the tail learns it."""
-        if self._last:
-            self._tail.update(math.log(self._last))
+        if self.tables.row[0]:
+            self._tail.update(math.log(self.tables.row[0]))
+
+    @contextmanager
+    def in_loop(self) -> Iterator[SurpriseTables]:
+        """The tables, with the tail of river's in them, which takes over what a loop makes of it."""
+        tail, held = self.tables.tail, self._tail
+        tail[:] = held.mean.n, held.mean.get(), held._S
+        yield self.tables
+        held.mean.n, held.mean._mean, held._S = tail.tolist()
 
     def learn(self, x: Floats) -> None:
         """A vector (d,) of ordinary flow."""
-        self.learned.update(x)
-        self.updates += 1
-        if self.updates % _INVERT_EVERY == 0 or self.updates == self._updates_min:
-            self._invert()
+        learn(x, self.tables)
+        if due(self.tables, self.updates_min):
+            self.invert()
 
-    def _invert(self) -> None:
+    def invert(self) -> None:
+        """Take mean and inverse from what was learned."""
+        tables, matrix = self.tables, self.learned.matrix()
+        tables.mean[:] = self.learned.mean
         d = len(self._inputs)
-        matrix = self.learned.matrix()
-        self._mean[:] = self.learned.mean
         share = self._floor_share**2 * float(np.trace(matrix)) / d
         matrix[np.diag_indices(d)] += self._floor**2 + share
-        self._inverse = np.ascontiguousarray(np.linalg.inv(matrix), np.float64)
-        self.inversions += 1
+        tables.inverse[:] = np.linalg.inv(matrix)
 
-    def top(self, n: int) -> list[tuple[str, float]]:
-        """The n components that contribute most to the last distance, and what each gives to d D^2."""
-        parts = self._parts[self._at]
-        order = np.argsort(-parts, kind="stable")[:n]
-        return [(self._inputs[i], float(parts[i])) for i in order]
+    def top(self, n: int, parts: Floats | None = None) -> list[tuple[str, float]]:
+        """The n components that contribute most to the last distance (to that with these parts), and what each gives to
+        d D^2."""
+        given = self.parts if parts is None else parts
+        order = np.argsort(-given, kind="stable")[:n]
+        return [(self._inputs[i], float(given[i])) for i in order]
 
     def state(self) -> dict[str, Any]:
         """Plain values, for a snapshot: river's moments as numbers."""
+        tables = self.tables
         return {
             "moments": self.learned.state(),
             "tail": [self._tail.mean.n, self._tail.mean.get(), self._tail._S],
             "updates": self.updates,
-            "mean": self._mean,
-            "inverse": self._inverse,
-            "parts": self._parts[self._at],
-            "last": self._last,
+            "mean": tables.mean,
+            "inverse": tables.inverse,
+            "parts": self.parts,
+            "last": float(tables.row[0]),
         }
 
     def load(self, state: dict[str, Any]) -> None:
         """The reverse of ``state``."""
+        tables = self.tables
         self.learned.load(state["moments"])
         self._tail = var_of(*state["tail"])
-        self.updates, self._last = state["updates"], state["last"]
-        self._mean, self._inverse = state["mean"], state["inverse"]
-        self._parts, self._at = state["parts"][None], 0
-        self.inversions += 1
+        tables.row[:] = state["last"], state["updates"]
+        tables.mean[:], tables.inverse[:] = state["mean"], state["inverse"]
+        self.parts[:] = state["parts"]
 
 
 @compiled
-def _distances(x: Floats, mean: Floats, inverse: Floats, parts: Floats, out: Floats) -> None:
-    """out: (n,) sqrt of the quadratic form over d, at least 1e-6; parts: (n, d) what each component gives to it."""
-    d = x.shape[1]
-    for k in range(len(x)):
-        total = 0.0
-        for i in range(d):
+def distance(x: Floats, model: SurpriseTables, updates_min: int, parts: Floats) -> float:
+    """As ``Surprise.distance``: at least 1e-6. parts: (d,) what each component gives to it."""
+    mean, inverse = model.mean, model.inverse
+    d = len(x)
+    total = 0.0
+    known = model.row[1] >= updates_min
+    for i in range(d):
+        parts[i] = 0.0
+        if known:
             pull = 0.0
             for j in range(d):
-                pull += inverse[i, j] * (x[k, j] - mean[j])
-            parts[k, i] = (x[k, i] - mean[i]) * pull
-            total += parts[k, i]
-        out[k] = np.sqrt(max(total, d * 1e-12) / d)
+                pull += inverse[i, j] * (x[j] - mean[j])
+            parts[i] = (x[i] - mean[i]) * pull
+            total += parts[i]
+    found = np.sqrt(max(total, d * 1e-12) / d) if known else 0.0
+    model.row[0] = found
+    return found
+
+
+@compiled
+def bound(model: SurpriseTables, z: float) -> float:
+    """The distance that lies z standard deviations of ln D above its mean: a log-normal tail."""
+    n, mean, squares = model.tail
+    spread = squares / (n - 1.0) if n > 1.0 else 0.0
+    return math.exp(mean + z * math.sqrt(max(spread, _TAIL_MIN)))
+
+
+@compiled
+def judge(model: SurpriseTables) -> None:
+    """As ``Surprise.judge``: what ``stats.Var.update`` does, number for number, on the tail in the tables."""
+    if model.row[0] == 0.0:
+        return
+    tail, x = model.tail, math.log(model.row[0])
+    before = tail[1]
+    tail[0] += 1.0
+    tail[1] += (1.0 / tail[0]) * (x - before)
+    tail[2] += (x - before) * (x - tail[1])
+
+
+@compiled
+def learn(x: Floats, model: SurpriseTables) -> None:
+    """As ``Surprise.learn``, but for the inverse."""
+    update(x, model.learned)
+    model.row[1] += 1.0
+
+
+@compiled
+def due(model: SurpriseTables, updates_min: int) -> bool:
+    """Whether the inverse is to be taken, after a vector was learned."""
+    return bool(model.row[1] % _INVERT_EVERY == 0.0 or model.row[1] == updates_min)

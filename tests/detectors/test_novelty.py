@@ -1,14 +1,18 @@
 """Novelty: silent on flow like before, loud when a combination is new, frozen while it lasts; the model is exact."""
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from river import covariance, stats
 
+from detectors import novelty
 from detectors.config import NoveltyConfig
 from detectors.features import NAMES
 from detectors.moments import Moments
-from detectors.novelty import INPUTS, Novelty
+from detectors.novelty import INPUTS, Closed, Novelty
 from detectors.snapshot import dump, from_bytes, load, to_bytes
 from detectors.surprise import Surprise
 
@@ -31,8 +35,13 @@ def rows(n: int, seed: int = 1, busy: float = 1.0) -> NDArray[np.float64]:
 
 def play(model: Novelty, values: NDArray[np.float64], start: int, learn: bool = True) -> list[int]:
     """The run of novel rows after each row."""
-    model.take(np.arange(start, start + len(values)), values)
-    return [model.score(k, learn) for k in range(len(values))]
+    return model.score(closed(np.arange(start, start + len(values)), values, learn), 0)[1:]
+
+
+def closed(frames: NDArray[np.int64], values: NDArray[np.float64], clean: bool = True) -> Closed:
+    """Frames that an event each has ended."""
+    n = len(frames)
+    return Closed(frames, values, np.full(n, clean), np.ones(n, np.int64), np.full(n, -1))
 
 
 @pytest.fixture
@@ -47,7 +56,7 @@ def test_cancels_without_orders_are_new_although_their_number_is_not(warm: Novel
     odd[:, ORDERS], odd[:, FILLS] = 0.0, 0.0
     odd[:, CANCELS] = 2.0
     assert play(warm, odd, 4_000)[-1] >= warm.limit
-    told = warm.evidence()
+    told = warm.evidence(len(odd) - 1)
     assert told["distance"] > told["bound"]
     assert len(told["top"]) == 3
 
@@ -69,16 +78,23 @@ def test_what_is_novel_is_not_learned(warm: Novelty) -> None:
     assert play(warm, rows(300, seed=4), 4_300)[-1] == 0
 
 
-def test_ordinary_rows_among_novel_ones_neither_hide_them_nor_teach_them(warm: Novelty) -> None:
+def test_ordinary_rows_among_novel_ones_neither_hide_them_nor_teach_them(
+    warm: Novelty, monkeypatch: pytest.MonkeyPatch
+) -> None:
     odd, usual = rows(60, seed=3, busy=60.0), rows(60, seed=4)
-    judge, calls = warm.model.distance_of, iter([True, True, True, False] * 15)
-    warm.model.distance_of = lambda k: judge(k) if next(calls) else 1e-3  # type: ignore[method-assign]
+    seconds = novelty._last_seconds
+
+    def every_fourth_is_the_mean(*given: Any) -> None:
+        seconds(*given)
+        given[-1][3::4] = warm.model.learned.mean
+
+    monkeypatch.setattr(novelty, "_last_seconds", every_fourth_is_the_mean)
     before = warm.model.judged
     runs = play(warm, odd, 4_000)
     assert runs[3] == runs[1], "falls by one"
     assert runs[-1] >= warm.limit
     assert warm.model.judged == before
-    del warm.model.distance_of
+    monkeypatch.undo()
     assert play(warm, usual, 4_060)[-1] == 0
 
 
@@ -130,9 +146,8 @@ def test_how_many_rows_are_taken_at_once_does_not_matter(cut: int) -> None:
 def test_rows_of_silent_seconds_are_left_out_of_the_last_second() -> None:
     apart, alone = Novelty(NoveltyConfig()), Novelty(NoveltyConfig())
     values = rows(2, seed=7)
-    apart.take(np.array([100, 150]), values)
-    alone.take(np.array([150]), values[1:])
-    apart.score(0, True), apart.score(1, True), alone.score(0, True)
+    apart.score(closed(np.array([100, 150]), values), 0)
+    alone.score(closed(np.array([150]), values[1:]), 0)
     assert apart.model.updates == 2
     assert apart.model.learned.mean[INPUTS.index("orders")] * 2 == values[0, ORDERS] ** 0.25 + values[1, ORDERS] ** 0.25
 
@@ -172,3 +187,25 @@ def test_the_distance_is_mahalanobis() -> None:
     away = x - mixed.mean(axis=0)
     assert model.distance(x) == pytest.approx(np.sqrt(away @ np.linalg.solve(cov, away) / 3), rel=1e-9)
     assert {name for name, _ in model.top(3)} == {"a", "b", "c"}
+
+
+def test_the_tail_is_rivers_number_for_number() -> None:
+    model, theirs = Novelty(NoveltyConfig()), stats.Var()
+    values = rows(2_000)
+    for start in range(0, len(values), 37):
+        part = values[start : start + 37]
+        runs = play(model, part, start)
+        for distance, run in zip(model._scored.distance.tolist(), runs, strict=True):
+            if distance and not run:
+                theirs.update(math.log(distance))
+    assert dump(model.model)["tail"] == [theirs.mean.n, theirs.mean.get(), theirs._S]
+    assert theirs.mean.n > 1_000
+    alone = Surprise(("a", "b"), 2)
+    for x in np.random.default_rng(1).lognormal(size=(50, 2)):
+        alone.distance(x)
+        alone.judge()
+        alone.learn(x)
+    held = alone.state()["tail"]
+    with alone.in_loop() as tables:
+        assert tables.tail.tolist() == held
+    assert alone.state()["tail"] == held
