@@ -63,6 +63,7 @@ def readable(path: Path) -> Iterator[None]:
 def open_parquet(path: Path) -> Any:
     """``pyarrow.parquet.ParquetFile`` with dictionary columns kept as such."""
     try:
+        import pyarrow.compute  # noqa: F401 - else the thread that reads would load it, while others load other things
         import pyarrow.parquet as pq
     except ImportError as error:
         raise LogError("reading Parquet needs pyarrow: pip install 'knightwatch[replay]'") from error
