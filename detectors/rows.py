@@ -12,7 +12,6 @@ from schemas.records import Breach, FeatureRow, Money, Source
 
 MARKS: Final = 5
 """Whole numbers of a row: place, offset and item of the event that ended the frame, frame, events scored before it."""
-PLACE, OFFSET, ITEM, FRAME, EVENTS = range(MARKS)
 _MONEY: Final = 3
 _NOTHING: Final = dict.fromkeys(NAMES, 0.0)
 """Values before they are filled in: a dict that is copied and filled in is made in two thirds of the time."""
