@@ -38,15 +38,11 @@ class Stage1:
 
     def step(self, batch: Batch) -> list[Breach | FeatureRow]:
         """Verdicts, in the order of the events that decided them."""
-        out: list[Breach | FeatureRow] = []
-        for start in range(0, len(batch), SPAN):
-            part = batch if len(batch) <= SPAN else batch[start : start + SPAN]
-            said = Said()
-            self._span(part, np.arange(len(part)), said)
-            out += [verdict for _, _, verdict in said.placed()]
+        said = Said()
+        self.take(batch, np.arange(len(batch)), said)
         if len(batch):
             self.next_offset = int(batch.offsets[-1]) + 1
-        return out
+        return [verdict for _, _, verdict in said.placed()]
 
     def take(self, batch: Batch, places: I64, said: Said) -> None:
         """As ``step``, with events of single servers together: in order for each server, but not for the partition. places:

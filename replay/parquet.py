@@ -232,28 +232,15 @@ class ParquetLog:
         servers = _encoded(batch.column("server"))
         words = [str(word or "").encode() for word in servers.dictionary.to_pylist()]
         table = np.array([partition_of(word, self.partitions) for word in [*words, b""]], np.int64)
-        picked: NDArray[np.int64] = table[_which(servers)]
+        picked: NDArray[np.int64] = table[arrow.indices(servers)]
         return picked
 
     def _who(self, batch: Any) -> tuple[NDArray[np.int32], int]:
         """Server of each row, and how many there may be."""
         servers = _encoded(batch.column("server"))
-        return _which(servers), len(servers.dictionary) + 1
+        return arrow.indices(servers), len(servers.dictionary) + 1
 
 
 def _encoded(column: Any) -> Any:
     """A dictionary column of words."""
     return column if hasattr(column, "indices") else column.dictionary_encode()
-
-
-def _which(column: Any) -> NDArray[np.int32]:
-    """(n,) which word each is; null is one more than there are."""
-    which = column.indices
-    if which.null_count:  # rarely; and it would load pandas, as said at ``flat``
-        which = which.fill_null(len(column.dictionary))
-    found: NDArray[np.int32] = arrow.flat(which, np.int32)
-    if len(found) and not 0 <= found.min() <= found.max() <= len(column.dictionary):
-        raise arrow.ArrowSchemaError(
-            f"word {found.min()} to {found.max()} of {len(column.dictionary)}; the file is damaged"
-        )
-    return found

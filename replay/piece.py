@@ -31,6 +31,10 @@ class Room(NamedTuple):
     places: NDArray[np.int64]
 
 
+KINDS: Final[tuple[np.dtype[Any], ...]] = (EVENT, np.dtype("<i8"), np.dtype("<i4"), np.dtype("<i8"))
+"""Of a room's columns."""
+
+
 class Piece(NamedTuple):
     """Rows, and the cuts that cover them."""
 
@@ -40,7 +44,7 @@ class Piece(NamedTuple):
 
 def room_of(rows: int) -> Room:
     """New memory."""
-    return Room(np.empty(rows, EVENT), np.empty(rows, np.int64), np.empty(rows, np.int32), np.empty(rows, np.int64))
+    return Room(*(np.empty(rows, kind) for kind in KINDS))
 
 
 def batches(piece: Piece) -> Iterator[Batch]:
@@ -98,4 +102,17 @@ def by_run(where: NDArray[np.int64], _: Who | None = None) -> tuple[NDArray[np.i
     return np.arange(len(where)), cuts
 
 
-__all__ = ["Cut", "Lane", "Piece", "Room", "Who", "batches", "by_partition", "by_run", "by_server", "lanes", "room_of"]
+__all__ = [
+    "KINDS",
+    "Cut",
+    "Lane",
+    "Piece",
+    "Room",
+    "Who",
+    "batches",
+    "by_partition",
+    "by_run",
+    "by_server",
+    "lanes",
+    "room_of",
+]

@@ -24,13 +24,10 @@ import msgspec
 import numpy as np
 
 from replay.log import LogError
-from replay.piece import Cut, Piece, Room
-from schemas.events import EVENT
+from replay.piece import KINDS, Cut, Piece, Room
 
-SLOTS: Final = 12
-_KINDS: Final[tuple[np.dtype[Any], ...]] = (EVENT, np.dtype("<i8"), np.dtype("<i4"), np.dtype("<i8"))
-"""Of a ``Room``."""
-ROW_BYTES: Final = sum(kind.itemsize for kind in _KINDS)
+SLOTS: Final = 4
+ROW_BYTES: Final = sum(kind.itemsize for kind in KINDS)
 
 
 class Told(msgspec.Struct, array_like=True):
@@ -59,7 +56,7 @@ class Ring:
         assert rows <= self.rows, f"{rows} rows for a slot of {self.rows}"
         at = slot * self.rows * ROW_BYTES
         columns = []
-        for kind in _KINDS:
+        for kind in KINDS:
             columns.append(np.frombuffer(self._memory, kind, rows, at))
             at += self.rows * kind.itemsize
         return Room(*columns)

@@ -159,9 +159,9 @@ class Decoder:
         numbers = (_number(found[name], name).view(np.uint64) for name in ("seq", "ts", *NUMBERS[1:]))
         ids = (_text(found[name], EVENT[name].itemsize).view("<u8").reshape(batch.num_rows, -1) for name in IDS)
         names = (
-            rows.Word(_indices(found[name]), self._of_words(name, found[name].dictionary, _words_of)) for name in NAMES
+            rows.Word(indices(found[name]), self._of_words(name, found[name].dictionary, _words_of)) for name in NAMES
         )
-        codes = (rows.Code(_indices(found[name]), table) for name, table in tables.items())
+        codes = (rows.Code(indices(found[name]), table) for name, table in tables.items())
         poss_dup = flat(found["poss_dup"], np.bool_).view(np.uint8)
         return rows.Columns(
             rows.Numbers(*numbers), rows.Ids(*ids), rows.Names(*names), rows.Codes(*codes), poss_dup
@@ -192,11 +192,15 @@ def _types() -> dict[str, Any]:
     return {field.name: field.type for field in schema()}
 
 
-def _indices(column: Any) -> NDArray[np.int32]:
-    """Which word each is."""
-    found: NDArray[np.int32] = flat(column.indices, np.int32)
-    words = len(column.dictionary)
-    if found.min() < 0 or found.max() >= words:
+def indices(column: Any) -> NDArray[np.int32]:
+    """(n,) which word of its dictionary each element of a column is; null is one more than there are. Raises
+    ArrowSchemaError for any other."""
+    which, words = column.indices, len(column.dictionary)
+    nulls = which.null_count
+    if nulls:  # rarely; and it would load pandas, as said at ``flat``
+        which = which.fill_null(words)
+    found: NDArray[np.int32] = flat(which, np.int32)
+    if len(found) and not 0 <= found.min() <= found.max() < words + (nulls > 0):
         raise ArrowSchemaError(f"word {found.min()} to {found.max()} of a dictionary of {words}; the file is damaged")
     return found
 
