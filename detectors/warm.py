@@ -4,36 +4,49 @@ Half a minute of work that would else fall to the first worker, at the moment at
 kept on disk (see ``schemas.builds``); a second run takes a second. What builds left that are two weeks older is removed.
 """
 
+from typing import Any, Final
+
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.bank import Stage1
 from detectors.config import Stage1Config
 from detectors.surprise import Surprise
 from schemas import codec, record_set
 from schemas.builds import drop_old
-from schemas.events import Kind, empty_events
+from schemas.events import Batch, Kind, empty_events
 from schemas.jit import BUILD
 from schemas.packed import Packed
 from schemas.topics import ORDERFLOW
 from schemas.units import PRICE9, S_NS
 
+MARK: Final = "warm"
+"""File in the folder of a build which says that all of it is there."""
 _ROUNDS = 400
+_ROUNDS_LOADED = 20
 _START_NS = 1_343_827_800 * S_NS
 
 
-def warm() -> int:
-    """Run every loop of stage 1 once, over a made-up flow of all kinds of events; returns how many verdicts it gave."""
+def _flow(rounds: int) -> NDArray[Any]:
+    """(n,) EVENT: each kind of event so many times, four hundred a second."""
     kinds = [int(kind) for kind in Kind]
-    n = _ROUNDS * len(kinds)
+    n = rounds * len(kinds)
     events = empty_events(n)
     count = np.arange(n)
-    events["kind"] = np.tile(kinds, _ROUNDS)
+    events["kind"] = np.tile(kinds, rounds)
     events["server"], events["symbol"], events["strategy"], events["account"] = b"R1", b"WARM", b"WARM", b"WARM"
     events["seq"], events["ts"] = count, _START_NS + count * (S_NS // 400)
     events["qty"], events["px"], events["bid"], events["ask"] = 100, 2 * PRICE9, 2 * PRICE9 - 10**7, 2 * PRICE9
     events["side"] = 1 + count % 2
     for name, every in (("parent_id", 50), ("cl_ord_id", 1), ("orig_cl_ord_id", 7), ("exec_id", 1)):
         events[name] = np.char.mod("%d", count // every).astype("S24")
+    return events
+
+
+def warm() -> int:
+    """Run every loop of stage 1 once, over a made-up flow of all kinds of events; returns how many verdicts it gave."""
+    events = _flow(_ROUNDS)
+    n = len(events)
     engine = Stage1(Stage1Config(), ORDERFLOW.name, 0)
     codec.decode(ORDERFLOW.name, 0, codec.encode_json_each(events[:20]), np.arange(20))
     values = codec.encode_sbe_each(events)
@@ -52,6 +65,20 @@ def warm() -> int:
     return found
 
 
+def load() -> bool:
+    """Load the machine code of stage 1, a tenth of a second, where ``python -m detectors.warm`` has left it. Else do
+    nothing, and say so: to compile it takes a minute, which is for the caller to choose."""
+    if not (BUILD / MARK).exists():
+        return False
+    events = _flow(_ROUNDS_LOADED)
+    n = len(events)
+    Stage1(Stage1Config(), ORDERFLOW.name, 0).step(
+        Batch(ORDERFLOW.name, 0, events, np.arange(n), np.zeros(n, np.int32))
+    )
+    return True
+
+
 if __name__ == "__main__":
     warm()
+    (BUILD / MARK).touch()
     drop_old(BUILD)

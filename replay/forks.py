@@ -15,7 +15,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Final
 
-MODULES: Final = ("replay.processes", "detectors.bank")
+MODULES: Final = ("replay.ready",)
 """What the server imports."""
 BYTES_MIN: Final = 10_000_000
 """Size of a Parquet file with about as many events as make several processes worth while."""

@@ -22,6 +22,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Final
 
+import numpy as np
+
 from detectors.config import Stage1Config
 from detectors.rows import Said
 from replay import forks
@@ -30,7 +32,7 @@ from replay.chunks import DONE, partition_of, read, written
 from replay.log import BATCH_ROWS, LogError, Selection
 from replay.merge import Place, Stream
 from replay.parquet import PIECE_ROWS, ParquetLog
-from replay.piece import Lane, Piece, by_server, lanes
+from replay.piece import Lane, Piece, Room, by_partition, by_server, lanes
 from replay.ring import Feed, Outlet, Ring, fed
 from schemas import collector
 from schemas.topics import ORDERFLOW
@@ -94,7 +96,6 @@ def stage1_elsewhere(
 
     LogError where the log cannot be read or a process dies. No process outlives the context.
     """
-    counts = log.counts()
     context = forks.begin()
     ring = Ring(context, min(PIECE_ROWS, rows))
     outlets: list[Outlet] = []
@@ -103,6 +104,10 @@ def stage1_elsewhere(
     interval = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_S)
     try:
+        with forks.ctrl_c_later():
+            reader.start()
+        counts = log.counts()
+        reader.go.set()
         with forks.ctrl_c_later():
             for mine in shares(counts, processes):
                 (verdicts, give), (slots, take) = context.Pipe(duplex=False), context.Pipe()
@@ -115,7 +120,7 @@ def stage1_elsewhere(
                 take.close()
                 outlets.append(Outlet(slots, mine))
                 inboxes.append(_Inbox(process, verdicts, mine))
-            reader.start()
+            reader.there.set()
         yield lambda on_events: [stream for inbox in inboxes for stream in inbox.streams(on_events)]
     finally:
         for inbox in inboxes:
@@ -125,7 +130,8 @@ def stage1_elsewhere(
 
 
 class _ReaderThread(threading.Thread):
-    """Reads the log into the ring, until its end or until nobody is left who takes it."""
+    """Makes itself ready at once; reads from ``go`` on, and from ``there`` on into the ring, until the end of the log or
+    until nobody is left who takes it."""
 
     def __init__(self, log: ParquetLog, ring: Ring, outlets: list[Outlet]) -> None:
         super().__init__(name="replay-reader", daemon=True)
@@ -133,16 +139,33 @@ class _ReaderThread(threading.Thread):
         self._ring = ring
         self._feed = Feed(ring, outlets)
         self._error: BaseException | None = None
+        self.go = threading.Event()
+        """Nobody else reads the log any more."""
+        self.there = threading.Event()
+        """All outlets are there."""
 
     def run(self) -> None:
-        log = self._log
         try:
-            self._feed.run(lambda room: log.pieces(self._ring.rows, log.findings, room, by_server))
+            self._feed.run(self._pieces)
         except BaseException as error:
             self._error = error
 
+    def _pieces(self, room: Callable[[int], Room]) -> Iterator[Piece]:
+        def when_there(rows: int) -> Room:
+            self.there.wait()
+            return room(rows)
+
+        try:
+            by_partition(np.arange(2))  # what is compiled is loaded at its first call, which takes a fifth of a second
+            self.go.wait()
+            yield from self._log.pieces(self._ring.rows, self._log.findings, when_there, by_server)
+        finally:
+            self.there.wait()  # what has gone wrong is told to the outlets, so to all of them
+
     def close(self) -> None:
         """Wait for the end, which comes when the processes have ended; raise what went wrong."""
+        self.there.set()
+        self.go.set()
         if self.ident is not None:
             self.join()
         if self._error is not None:

@@ -10,7 +10,6 @@ from typing import Any
 import typer
 
 from knightwatch.commands.options import Config, Json
-from knightwatch.config import kafka_options, load
 
 
 def register(app: typer.Typer) -> None:
@@ -47,6 +46,7 @@ def replay(
 
     if not into_kafka:
         forks.begin_early(log, processes)  # before our own imports, which take as long as those of the processes
+    from knightwatch.config import load
     from replay.log import Selection
     from replay.open import open_log
 
@@ -78,6 +78,7 @@ def time_ns(text: str | None) -> int | None:
 
 def _into_kafka(opened: Any, settings: Any, speed: float, chosen: Any, as_json: bool) -> None:
     from knightwatch.commands.progress import events_bar
+    from knightwatch.config import kafka_options
     from replay.feed import feed
 
     if chosen:

@@ -3,13 +3,16 @@
 import sys
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from detectors import warm as warming
 from detectors.bank import Stage1
 from detectors.config import Stage1Config
-from detectors.warm import warm
+from detectors.warm import MARK, load, warm
 from producers import scenarios
 from schemas import codec
 from schemas.events import EVENT
@@ -40,3 +43,10 @@ def test_a_day_compiles_nothing_after_warming() -> None:
     after = {loop.py_func: len(loop.signatures) for loop in loops()}
     fresh = [f"{key.__module__}.{key.__name__}" for key, count in after.items() if before.get(key, 0) != count]
     assert fresh == [], "add what they need to detectors/warm.py"
+
+
+def test_only_what_was_compiled_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warming, "BUILD", tmp_path)
+    assert not load()
+    (tmp_path / MARK).touch()
+    assert load()
