@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 STAMP := $(VENV)/.ready
-PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
-	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+# tried when it is wanted, and once
+PYTHON ?= $(eval PYTHON := $(shell .ci/python))$(PYTHON)
 SCENARIO ?= power-peg
 
 .PHONY: help setup check test demo bench up down clean
