@@ -15,12 +15,12 @@ from detectors.surprise import Surprise
 from schemas import codec, record_set
 from schemas.builds import drop_old
 from schemas.events import Batch, Kind, empty_events
-from schemas.jit import BUILD
+from schemas.jit import BUILD, TOOLS
 from schemas.packed import Packed
 from schemas.topics import ORDERFLOW
 from schemas.units import PRICE9, S_NS
 
-MARK: Final = "warm"
+MARK: Final = f"warm-{TOOLS}"
 """File in the folder of a build which says that all of it is there."""
 _ROUNDS = 400
 _ROUNDS_LOADED = 20
@@ -80,5 +80,6 @@ def load() -> bool:
 
 if __name__ == "__main__":
     warm()
-    (BUILD / MARK).touch()
+    if BUILD.is_dir():  # else nothing was compiled (NUMBA_DISABLE_JIT)
+        (BUILD / MARK).touch()
     drop_old(BUILD)

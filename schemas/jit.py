@@ -38,6 +38,8 @@ _without_blas()
 BUILD: Final = folder(numba.config.CACHE_DIR)
 """Where the machine code of this build is kept."""
 numba.config.CACHE_DIR = str(BUILD)
+TOOLS: Final = f"{sys.implementation.cache_tag}-numba-{numba.__version__}"
+"""Whose machine code it is: that of another Python or another numba is of no use to this one."""
 
 
 def compiled(function: F) -> F:
