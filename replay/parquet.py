@@ -8,7 +8,6 @@ in ``FILE.nodes.ndjson`` (FILE with or without its ending).
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -190,33 +189,33 @@ class ParquetLog:
         counted = np.empty(rows, np.int64)
         ramp = np.arange(rows)
         decoder = arrow.Decoder()
-        for raw in self._read(rows):
-            kept = without_refused(raw, findings)
-            n = kept.num_rows
-            if not n:
+        for read in rows_of(self.path, self._file, max(rows, READ_ROWS), self._columns):
+            kept = without_refused(read, findings)
+            if not kept.num_rows:
                 continue
             with readable(self.path):
-                where = self._where(kept)
-                at, cuts = divide(where, partial(self._who, kept))
-            into = room(n)
-            with readable(self.path):
-                decoder.into(into.events, at, kept)
-            if self._placed:
-                into.offsets[at] = arrow.flat(kept.column("offset"), np.int64)
-            else:
-                arrow_rows.number(where, following, counted)
-                into.offsets[at] = counted[:n]
-            into.places[at] = ramp[:n]
-            if "item" in self._columns:
-                into.items[at] = arrow.flat(kept.column("item"), np.int32)
-            else:
-                into.items[:] = 0
-            yield Piece(into, cuts)
-
-    def _read(self, rows: int) -> Iterator[Any]:
-        for read in rows_of(self.path, self._file, max(rows, READ_ROWS), self._columns):
-            for start in range(0, read.num_rows, rows):
-                yield read.slice(start, rows)
+                everywhere, (servers, known) = self._where(kept), self._who(kept)
+                events = decoder.decoded(kept)
+                offsets = arrow.flat(kept.column("offset"), np.int64) if self._placed else None
+                items = arrow.flat(kept.column("item"), np.int32) if "item" in self._columns else None
+            for start in range(0, kept.num_rows, rows):
+                part = slice(start, start + rows)
+                where = everywhere[part]
+                at, cuts = divide(where, (servers[part], known))
+                into = room(n := len(where))
+                with readable(self.path):
+                    events.into(into.events, at, start)
+                if offsets is None:
+                    arrow_rows.number(where, following, counted)
+                    into.offsets[at] = counted[:n]
+                else:
+                    into.offsets[at] = offsets[part]
+                into.places[at] = ramp[:n]
+                if items is None:
+                    into.items[:] = 0
+                else:
+                    into.items[at] = items[part]
+                yield Piece(into, cuts)
 
     def _where(self, batch: Any) -> NDArray[np.int64]:
         """Partition of each row."""
@@ -235,7 +234,7 @@ class ParquetLog:
         picked: NDArray[np.int64] = table[arrow.indices(servers)]
         return picked
 
-    def _who(self, batch: Any) -> tuple[NDArray[np.int32], int]:
+    def _who(self, batch: Any) -> Who:
         """Server of each row, and how many there may be."""
         servers = _encoded(batch.column("server"))
         return arrow.indices(servers), len(servers.dictionary) + 1

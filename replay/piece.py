@@ -1,6 +1,6 @@
 """A piece of a log: rows in some memory, and which of them belong to which partition."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -15,7 +15,7 @@ LANES_MAX: Final = 4_096
 """Servers x partitions up to which the rows of a piece are put together by both."""
 Cut = tuple[int, int, int]
 """(partition, first row, row after the last)."""
-Who = Callable[[], tuple[NDArray[np.int32], int]]
+Who = tuple[NDArray[np.int32], int]
 """(n,) which server's each event is, and how many servers there are."""
 Lane = tuple[Batch, NDArray[np.int64]]
 """Events of one server, and their places."""
@@ -81,10 +81,10 @@ def by_partition(where: NDArray[np.int64], _: Who | None = None) -> tuple[NDArra
 def by_server(where: NDArray[np.int64], who: Who) -> tuple[NDArray[np.int64], list[Cut]]:
     """The same with a cut for each server of each partition; where they are too many, one a partition.
 
-    >>> by_server(np.array([3, 0, 3, 3]), lambda: (np.array([1, 0, 0, 1], np.int32), 2))
+    >>> by_server(np.array([3, 0, 3, 3]), (np.array([1, 0, 0, 1], np.int32), 2))
     (array([2, 0, 1, 3]), [(0, 0, 1), (3, 1, 2), (3, 2, 4)])
     """
-    which, servers = who()
+    which, servers = who
     if servers * (int(where.max()) + 1) > LANES_MAX:
         return by_partition(where)
     at, cuts = by_partition(where * servers + which)

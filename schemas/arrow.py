@@ -105,7 +105,7 @@ def from_arrow(table: Any) -> NDArray[Any]:
         found = ", ".join(table.schema.names)
         raise ArrowSchemaError(f"no column {', '.join(missing)}; found {found}; expected {', '.join(COLUMNS)}")
     events = np.empty(table.num_rows, EVENT)
-    Decoder().into(events, np.arange(len(events)), table)
+    Decoder().decoded(table).into(events, np.arange(len(events)), 0)
     return events
 
 
@@ -128,22 +128,35 @@ def flat(column: Any, kind: DTypeLike) -> NDArray[Any]:
     return np.frombuffer(data, wanted, n, start * wanted.itemsize)
 
 
+class Decoded:
+    """A table, looked at and ready to be written as events, in parts."""
+
+    def __init__(self, table: Any, columns: rows.Columns | None) -> None:
+        """columns: of the table; None where they are not in the very form of ``schema``."""
+        self._table = table
+        self._columns = columns
+
+    def into(self, events: NDArray[Any], at: NDArray[np.int64], start: int) -> None:
+        """Write row ``start + k`` of the table whole to row ``at[k]`` of ``events``, (m,) of EVENT."""
+        if self._columns is not None:
+            rows.scatter(events, at, self._columns, start)
+        elif len(at):
+            width = EVENT.itemsize // 8
+            part = _column_by_column(self._table.slice(start, len(at)))
+            events.view("<u8").reshape(-1, width)[at] = part.view("<u8").reshape(-1, width)
+
+
 class Decoder:
-    """Writes tables into memory that is there already. One decoder a file: it keeps what it made of the dictionaries, which
-    from one record batch to the next are mostly the same."""
+    """Makes tables ready to be written as events. One decoder a file: it keeps what it made of the dictionaries, which from
+    one record batch to the next are mostly the same."""
 
     def __init__(self) -> None:
         self._made: dict[str, tuple[Any, Any]] = {}
         """Column -> (dictionary, what was made of it)."""
 
-    def into(self, events: NDArray[Any], at: NDArray[np.int64], table: Any) -> None:
-        """Write the k-th row of ``table`` (as for ``from_arrow``) whole to row ``at[k]`` of ``events``, (m,) of EVENT."""
-        columns = self._columns(table)
-        if columns is not None:
-            rows.scatter(events, at, columns)
-        elif len(at):
-            width = EVENT.itemsize // 8
-            events.view("<u8").reshape(-1, width)[at] = _column_by_column(table).view("<u8").reshape(-1, width)
+    def decoded(self, table: Any) -> Decoded:
+        """A table as for ``from_arrow``."""
+        return Decoded(table, self._columns(table))
 
     def _columns(self, batch: Any) -> rows.Columns | None:
         """The columns of a record batch, if every one is as ``schema`` says, without nulls."""
@@ -237,7 +250,7 @@ def _number(column: Any, name: str) -> NDArray[Any]:
     """An integer or timestamp column as numpy of the field's own type."""
     import pyarrow as pa
 
-    target = pa.timestamp("ns", tz="UTC") if name == "ts" else schema().field(name).type
+    target = _types()[name]
     if column.type != target:
         naive = name == "ts" and pa.types.is_timestamp(column.type) and column.type.tz is None
         if naive:

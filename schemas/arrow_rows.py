@@ -94,10 +94,10 @@ class Columns(NamedTuple):
     poss_dup: U8
 
 
-def scatter(events: NDArray[Any], at: I64, columns: Columns) -> None:
-    """Write each event whole, header and padding too: the k-th one to row ``at[k]`` of ``events``, (m,) of EVENT, m >= n."""
+def scatter(events: NDArray[Any], at: I64, columns: Columns, start: int = 0) -> None:
+    """Write whole events, header and padding too: that in row ``start + k`` to row ``at[k]`` of ``events``, (m,) of EVENT"""
     rows = events.view("<u8").reshape(len(events), -1)
-    _scatter(rows, rows.view("<u4"), at, columns)
+    _scatter(rows, rows.view("<u4"), at, columns, start)
 
 
 def arrange(keys: I64, counts: I64) -> I64:
@@ -142,10 +142,11 @@ def _code(code: Code, i: int) -> np.uint32:
 
 
 @compiled
-def _scatter(wide: U64, narrow: U32, at: I64, columns: Columns) -> None:
+def _scatter(wide: U64, narrow: U32, at: I64, columns: Columns, start: int) -> None:
     numbers, ids, names, codes, poss_dup = columns
-    for i in range(len(at)):
-        words, row = wide[at[i]], narrow[at[i]]
+    for k in range(len(at)):
+        i = start + k
+        words, row = wide[at[k]], narrow[at[k]]
         words[0] = np.uint64(_HEADER)
         words[_SEQ], words[_TS] = numbers.seq[i], numbers.ts[i]
         words[_QTY], words[_PX] = numbers.qty[i], numbers.px[i]

@@ -52,7 +52,7 @@ def test_servers_one_after_the_other_say_what_they_say_together(events: NDArray[
     for start in range(0, len(events), 3_000):
         part = batch[start : start + 3_000]
         mine = which[start : start + 3_000].astype(np.int32)
-        at, cuts = by_server(np.full(len(part), 2), lambda mine=mine: (mine, len(words)))
+        at, cuts = by_server(np.full(len(part), 2), (mine, len(words)))
         assert [cut[0] for cut in cuts] == [2] * len(cuts)
         assert len(cuts) > 1
         piece = Said()
@@ -70,14 +70,14 @@ def test_servers_one_after_the_other_say_what_they_say_together(events: NDArray[
 
 def test_too_many_servers_are_put_together_by_partition() -> None:
     where = np.array([3, 0, 3])
-    at, cuts = by_server(where, lambda: (np.array([0, 1, 2], np.int32), 5_000))
+    at, cuts = by_server(where, (np.array([0, 1, 2], np.int32), 5_000))
     assert at.tolist() == [1, 0, 2]
     assert cuts == [(0, 0, 1), (3, 1, 3)]
 
 
 def test_lanes_tell_where_their_events_stood() -> None:
     room = room_of(4)
-    at, cuts = by_server(np.array([1, 1, 0, 1]), lambda: (np.array([1, 0, 0, 1], np.int32), 2))
+    at, cuts = by_server(np.array([1, 1, 0, 1]), (np.array([1, 0, 0, 1], np.int32), 2))
     room.places[at] = np.arange(4)
     found = {partition: [places.tolist() for _, places in mine] for partition, mine in lanes(Piece(room, cuts)).items()}
     assert found == {0: [[2]], 1: [[1], [0, 3]]}
