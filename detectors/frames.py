@@ -14,8 +14,9 @@ from schemas.units import S_NS, USD6
 
 FEATURES: Final = len(NAMES)
 SCORES: Final = FEATURES
-MONEY: Final = FEATURES + DETECTORS
-"""Where a row's values, scores (of the pass, in its order) and money (loss, loss a second, gross) begin."""
+NOVELTY: Final = FEATURES + DETECTORS
+MONEY: Final = NOVELTY + 1
+"""Where a row's values, scores (of the pass, in its order), novelty and money (loss, loss a second, gross) begin."""
 _PER_S: Final = -float(S_NS // FRAME_NS)
 _USD: Final = float(USD6)
 
@@ -32,7 +33,8 @@ def close_frames(n: int, frame: int, room_at: Memory, last: I64, limits: I64, ba
 
     frame: the one that was open. last: (2, d) statistics after the flow before and after this one; limits: (d,) of each;
     base: (k,) totals when the open frame began, taken on to the new one. Writes into the room, by frame that ended:
-    closing, the event that ends it; frames, which it was; deltas, what its events add to the features; rows.
+    closing, the event that ends it; frames, which it was; deltas, what its events add to the features; rows, but for
+    novelty.
     """
     room = read_room(room_at)
     count = 0

@@ -119,10 +119,12 @@ class Novelty:
         runs += scored.runs.tolist()
         return runs
 
-    def shares(self) -> list[float]:
-        """Of the rows that were scored last: distance / bound, 0 while there is none."""
-        pairs = zip(self._scored.distance.tolist(), self._scored.bound.tolist(), strict=True)
-        return [round(distance / bound, 4) if bound else 0.0 for distance, bound in pairs]
+    def shares(self) -> Floats:
+        """(n,) of the rows that were scored last: distance / bound, 0 while there is none."""
+        distance, bound = self._scored.distance, self._scored.bound
+        shares = np.zeros(len(bound))
+        np.divide(distance, bound, out=shares, where=bound > 0.0)
+        return shares.round(4)
 
     @property
     def bound_halt(self) -> float:

@@ -98,7 +98,7 @@ def room_of(n: int = CHUNK) -> Room:
     totals = np.empty((n + 1, len(COLUMNS)), np.int64)
     return Room(
         np.empty(n, np.int64), np.empty(n, np.bool_), columns, symbol_room(n), child_room(n), totals, outs,
-        np.empty(n, np.int64), np.empty(n, np.int64), np.empty((n, len(NAMES))), np.empty((n, len(NAMES) + DETECTORS + 3)),
+        np.empty(n, np.int64), np.empty(n, np.int64), np.empty((n, len(NAMES))), np.empty((n, len(NAMES) + DETECTORS + 4)),
         np.zeros(DETECTORS, np.int64),
     )  # fmt: skip
 

@@ -1,5 +1,6 @@
 """Feature rows of one server as columns, from which the records are made where they are wanted: in another process, say."""
 
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +16,7 @@ MARKS: Final = 5
 _MONEY: Final = 3
 _NOTHING: Final = dict.fromkeys(NAMES, 0.0)
 """Values before they are filled in: a dict that is copied and filled in is made in two thirds of the time."""
+_ORDER: Final = itemgetter(0, 1)
 Placed = tuple[int, int, Breach | FeatureRow]
 """Place of the deciding event, rank among that event's verdicts, verdict."""
 
@@ -25,24 +27,23 @@ class Rows(Struct, array_like=True, frozen=True):
     server: str
     topic: str
     partition: int
-    detectors: tuple[str, ...]
+    scored: tuple[str, ...]
+    """Names of the scores."""
     numbers: bytes
-    """(n, k) float64: values by NAMES, scores by detector, money (loss, loss a second, gross)."""
+    """(n, k) float64: values by NAMES, scores, money (loss, loss a second, gross)."""
     marks: bytes
     """(n, MARKS) int64."""
-    novelty: list[float]
-    """Distance / bound of each."""
     counters: list[tuple[int, dict[str, int]]]
     """(row from which on they hold, counters but for ``events``), by row."""
 
-    def records(self) -> list[tuple[int, FeatureRow]]:
-        """Place and record of each row."""
-        features, scored = len(NAMES), len(NAMES) + len(self.detectors)
+    def placed(self) -> list[Placed]:
+        """The record of each row, and where it stands."""
+        features, scored, names = len(NAMES), len(NAMES) + len(self.scored), self.scored
         numbers = np.frombuffer(self.numbers).reshape(-1, scored + _MONEY).tolist()
         marks = np.frombuffer(self.marks, np.int64).reshape(-1, MARKS).tolist()
         server, topic, partition = self.server, self.topic, self.partition
-        unscored = dict.fromkeys((*self.detectors, "novelty"), 0.0)
-        out: list[tuple[int, FeatureRow]] = []
+        unscored = dict.fromkeys(names, 0.0)
+        out: list[Placed] = []
         changes = [*self.counters, (len(marks), {})]
         at, counters = 1, self.counters[0][1]
         for k, (row, (place, offset, item, frame, events)) in enumerate(zip(numbers, marks, strict=True)):
@@ -50,15 +51,14 @@ class Rows(Struct, array_like=True, frozen=True):
                 at, counters = at + 1, changes[at][1]
             values, scores = _NOTHING.copy(), unscored.copy()
             values.update(zip(NAMES, row))  # noqa: B905 - of a row, the first so many
-            scores.update(zip(self.detectors, row[features:scored]))  # noqa: B905 - as many
-            scores["novelty"] = self.novelty[k]
+            scores.update(zip(names, row[features:scored]))  # noqa: B905 - as many
             told = counters.copy()
             told["events"] = events
             record = FeatureRow(
                 server, (frame + 1) * FRAME_NS, frame, values, scores, Source(topic, partition, offset, item),
                 Money(row[-3], row[-2], row[-1]), told,
             )  # fmt: skip
-            out.append((place, record))
+            out.append((place, 0, record))
         return out
 
 
@@ -70,14 +70,10 @@ class Said(Struct, array_like=True):
 
     def placed(self) -> list[Placed]:
         """All of them, in the order of the events that decided them."""
-        found: list[Placed] = [(place, 0, row) for rows in self.rows for place, row in rows.records()]
+        found: list[Placed] = [placed for rows in self.rows for placed in rows.placed()]
         found += self.breaches
-        found.sort(key=_order)
+        found.sort(key=_ORDER)
         return found
-
-
-def _order(placed: Placed) -> tuple[int, int]:
-    return placed[:2]
 
 
 def marks_of(places: I64, offsets: I64, items: NDArray[np.int32], frames: I64, events: I64) -> bytes:

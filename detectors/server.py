@@ -15,7 +15,7 @@ from detectors.detector import Context, Detector, Holds
 from detectors.excursion import Excursion, Finding
 from detectors.features import FRAME_NS
 from detectors.flow import Flow, Where, split
-from detectors.frames import MONEY, SCORES, close_frames
+from detectors.frames import MONEY, NOVELTY, SCORES, close_frames
 from detectors.intake import CALM, ODD, REPEATS, first_executions, intake
 from detectors.intern import IdTable
 from detectors.novelty import Closed, Novelty
@@ -52,7 +52,7 @@ class ServerEngine:
         self.totals = Totals()
         self.detectors: list[Detector] = [make(config) for make in CATALOG]
         self.one = OnePass(config, self.children, self.positions, self.totals, self.detectors, room)
-        self._names = tuple(d.name for d in self.detectors)
+        self._names = (*(d.name for d in self.detectors), Novelty.name)
         self.novelty = Novelty(config.novelty)
         self.novel = Excursion(config.novelty.run_rows, self.novelty.quiet_ns)
         self.frame = -1
@@ -238,7 +238,6 @@ class ServerEngine:
         flow, room, one, model = context.flow, self._room, self.one, self.novelty
         count = close_frames(len(flow), self.frame, one.room, one.last, one.limits, self.frame_base)
         closing, frames = room.closing[:count], room.frames[:count]
-        numbers = self._numbers(closing, room.rows[:count])
         others = np.full(count, opened - self.novel.open)
         for at, by in changes:
             others[closing > at] += by
@@ -253,20 +252,22 @@ class ServerEngine:
             if self._odd or not k:
                 self._count(place)
                 counters.append((k, self.counters.copy()))
-        shares = model.shares()
+        rows = room.rows[:count]
+        rows[:, NOVELTY] = model.shares()
+        numbers = self._numbers(closing, rows)
         marks = marks_of(ends, flow.offsets[closing], flow.items[closing], frames, closing + self.counters["events"])
         names = self._names
-        said.rows.append(Rows(self.server, flow.topic, flow.partition, names, numbers, marks, shares, counters))
+        said.rows.append(Rows(self.server, flow.topic, flow.partition, names, numbers, marks, counters))
         return runs, closing
 
     def _numbers(self, closing: I64, rows: Floats) -> bytes:
-        """Values, scores and money of rows, as ``Rows`` has them: scores are those of the catalogue of this server, each
-        the share of its limit at which a detector stood when the frame ended."""
+        """Values, scores and money of rows, as ``Rows`` has them: scores are those of the catalogue of this server, each the
+        share of its limit at which a detector stood when the frame ended, and novelty's."""
         places = self.one.places
         if places == _ALL:
             return rows.tobytes()
         scores = np.maximum(places, 0) + SCORES
-        found = rows[:, np.concatenate([np.arange(SCORES), scores, np.arange(MONEY, MONEY + 3)])]
+        found = rows[:, np.concatenate([np.arange(SCORES), scores, [NOVELTY], np.arange(MONEY, MONEY + 3)])]
         for d, (detector, place) in enumerate(zip(self.detectors, places, strict=True)):
             if place < 0:
                 own = detector.values()[closing - 1] / detector.excursion.limit

@@ -87,8 +87,8 @@ def _seen(node: NodeRecord) -> NodeSeen | DeclaredSeen:
     return DeclaredSeen(node.record, source)
 
 
-def merged(streams: Iterable[Stream]) -> Iterator[tuple[int, Verdict]]:
-    """All verdicts in the order of the rule above, with their time."""
+def merged(streams: Iterable[Stream]) -> Stream:
+    """All verdicts in the order of the rule above."""
     left = [_Ahead(stream) for stream in streams]
     while left := [ahead for ahead in left if ahead.look()]:
         bound = min(ahead.end for ahead in left)
@@ -96,8 +96,7 @@ def merged(streams: Iterable[Stream]) -> Iterator[tuple[int, Verdict]]:
         for ahead in left:
             found += ahead.before(bound)
         found.sort()  # runs in order, which Python finds and merges; four numbers decide, verdicts are not compared
-        for timed in found:
-            yield timed[0], timed[4]
+        yield found
 
 
 class _Ahead:
@@ -144,17 +143,25 @@ class Ticker:
         self.ticks += 1
         return tick
 
-    def between(self, verdicts: Iterable[tuple[int, Verdict]]) -> Iterator[Verdict]:
+    def between(self, parts: Stream) -> Iterator[list[Verdict]]:
         """The verdicts, each after the ticks that are due at its time."""
         last = 0
-        for now, verdict in verdicts:
-            if not self.ticks:
-                self.next_ns = last = now - now % TICK_NS
-            if self.next_ns <= now:
-                while self.next_ns <= min(now, last + QUIET_NS_MAX):
-                    yield self.tick()
+        for part in parts:
+            found: list[Verdict] = []
+            for timed in part:
+                now = timed[0]
                 if self.next_ns <= now:
-                    self.next_ns = now - now % TICK_NS
-                    yield self.tick()
-            last = now
-            yield verdict
+                    self._due(now, last, found)
+                last = now
+                found.append(timed[4])
+            yield found
+
+    def _due(self, now: int, last: int, found: list[Verdict]) -> None:
+        """Add the ticks that are due at a time. last: time of the verdict before it; 0: there was none."""
+        if not self.ticks:
+            self.next_ns = last = now - now % TICK_NS
+        while self.next_ns <= min(now, last + QUIET_NS_MAX):
+            found.append(self.tick())
+        if self.next_ns <= now:
+            self.next_ns = now - now % TICK_NS
+            found.append(self.tick())

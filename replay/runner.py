@@ -4,7 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, Final
 
 from replay.day import Day, Makers
@@ -15,7 +15,7 @@ from replay.log import BATCH_ROWS, Log, Selection
 from replay.merge import Stage1Like, Stream, Ticker, merged, node_streams, stage1_stream
 from replay.recorded import RecordedLog
 from replay.timeline import Timeline
-from schemas.records import Ack, Breach, Command, HaltRecord, Tick, Verdict, encode
+from schemas.records import Ack, Breach, Command, FeatureRow, HaltRecord, Tick, Verdict, encode
 from schemas.scopes import CANARY
 from schemas.topics import HALTS, VERDICTS
 from schemas.units import S_NS
@@ -107,9 +107,9 @@ class Run:
         if self._day is not None:
             self._day.run()
         else:
-            inputs = self._inputs(self._merged())
-            while part := list(islice(inputs, self._desk_inputs)):
-                self._hear(self._desk.step(part))
+            for verdicts in self._merged():
+                for start in range(0, len(verdicts), self._desk_inputs):
+                    self._step(verdicts[start : start + self._desk_inputs])
             self._trail()
         self.result.ticks = self._ticks
         self.result.digest = hashlib.sha256(self._breaches.digest() + self._outputs.digest()).hexdigest()
@@ -125,7 +125,7 @@ class Run:
         found = lives(desk_log, halts_of(log))
         return Day(desk_log, timeline, found, heirs, lambda placed: self._take(placed.record), self._hear)
 
-    def _merged(self) -> Iterator[Verdict]:
+    def _merged(self) -> Iterator[list[Verdict]]:
         nodes = [node for node in self._log.nodes() if self._selection.has_node(node)]
         stage1 = self._elsewhere(self._count) if self._elsewhere else self._stage1_streams().values()
         streams = [*stage1, *node_streams(nodes)]
@@ -142,12 +142,15 @@ class Run:
         self.result.events += events
         self._see.events(events)
 
-    def _inputs(self, verdicts: Iterable[Verdict]) -> Iterator[Any]:
-        wrap, topic = self._engines.desk_input, VERDICTS.name
+    def _step(self, verdicts: Sequence[Verdict]) -> None:
+        """The desk takes verdicts in."""
+        wrap, topic, start = self._engines.desk_input, VERDICTS.name, self._offset
+        unseen = self._see.input is _nothing
         for verdict in verdicts:
-            self._take(verdict)
-            yield wrap(topic, 0, self._offset, verdict)
-            self._offset += 1
+            if not (unseen and isinstance(verdict, FeatureRow)):  # of which there are more than of anything else
+                self._take(verdict)
+        self._offset += len(verdicts)
+        self._hear(self._desk.step([wrap(topic, 0, start + k, verdict) for k, verdict in enumerate(verdicts)]))
 
     def _take(self, record: Verdict | Ack | Command) -> None:
         if isinstance(record, Breach):
@@ -176,4 +179,4 @@ class Run:
                 seconds = TRAILING_NS_MAX // S_NS
                 self.result.warnings.append(f"the desk still waits for something {seconds} s after the end of the log")
                 break
-            self._hear(self._desk.step(list(self._inputs([self._ticker.tick()]))))
+            self._step([self._ticker.tick()])

@@ -177,7 +177,8 @@ class Trial:
         placed = self._stage1(self._told(events))
         placed += self._nodes(part)
         placed.sort(key=lambda p: p[:4])
-        inputs = [*self._ticker.between((min(now, end), verdict) for now, *_, verdict in placed)]
+        timed = [(min(now, end), rank, partition, place, told) for now, rank, partition, place, told in placed]
+        inputs = [verdict for part in self._ticker.between(iter([timed])) for verdict in part]
         while self._ticker.ticks and self._ticker.next_ns <= end:
             inputs.append(self._ticker.tick())
         self._take(inputs, VERDICTS.name)

@@ -17,14 +17,14 @@ from schemas.events import batch_of
 
 
 def test_counters_hold_from_the_row_on_at_which_they_changed() -> None:
-    n, names = 3, ("rate", "crossing")
+    n, names = 3, ("rate", "crossing", "novelty")
     numbers = np.arange(n * (len(NAMES) + len(names) + 3), dtype=np.float64).reshape(n, -1)
     marks = marks_of(
         *(np.array(x) for x in ([5, 7, 9], [50, 70, 90])), np.array([0, 1, 2], np.int32), *(np.arange(n),) * 2
     )
     counters = [(0, {"events": 0, "late": 1}), (2, {"events": 0, "late": 4})]
-    rows = Rows("R1", "orderflow", 3, names, numbers.tobytes(), marks, [0.5, 0.0, 1.5], counters)
-    places, records = zip(*rows.records(), strict=True)
+    rows = Rows("R1", "orderflow", 3, names, numbers.tobytes(), marks, counters)
+    places, _, records = zip(*rows.placed(), strict=True)
     assert places == (5, 7, 9)
     assert [record.counters for record in records] == [{"events": k, "late": late} for k, late in enumerate((1, 1, 4))]
     assert [(record.source.offset, record.source.item, record.frame) for record in records] == [
@@ -32,7 +32,7 @@ def test_counters_hold_from_the_row_on_at_which_they_changed() -> None:
     ]  # fmt: skip
     last = numbers[2].tolist()
     assert list(records[2].values.items()) == list(zip(NAMES, last, strict=False))
-    assert records[2].scores == {"rate": last[len(NAMES)], "crossing": last[len(NAMES) + 1], "novelty": 1.5}
+    assert list(records[2].scores.items()) == list(zip(names, last[len(NAMES) :], strict=False))
     money = records[2].money
     assert [money.loss_usd, money.loss_usd_per_s, money.gross_usd] == last[-3:]
 

@@ -26,7 +26,7 @@ from halts.config import Config
 from replay import backlog, piece, processes
 from replay.engines import live_engines
 from replay.log import BATCH_ROWS, LogError, Selection
-from replay.merge import merged, stage1_stream
+from replay.merge import Stream, merged, stage1_stream
 from replay.parquet import ParquetLog
 from replay.processes import stage1_elsewhere, useful
 from replay.runner import Observers, Result, Run
@@ -123,15 +123,18 @@ def test_servers_beyond_the_limit_are_the_same_ones(events: NDArray[Any], tmp_pa
         batch = batch.append_column(name, pa.array(column))
     pq.write_table(pa.Table.from_batches([batch]), tmp_path / "a.parquet", row_group_size=9_000)
 
+    def encoded(parts: Stream) -> list[bytes]:
+        return [msgspec.json.encode(timed[4]) for part in parts for timed in part]
+
     def said(count: int) -> list[bytes]:
         log = ParquetLog(tmp_path / "a.parquet")
         if count == 1:
             streams = [
                 stage1_stream(source, Stage1(config, "orderflow", 0), Selection(), nobody) for source in log.sources()
             ]
-            return [msgspec.json.encode(verdict) for _, verdict in merged(streams)]
+            return encoded(merged(streams))
         with stage1_elsewhere(log, config, Selection(), count, 1_000) as elsewhere:
-            return [msgspec.json.encode(verdict) for _, verdict in merged(elsewhere(nobody))]
+            return encoded(merged(elsewhere(nobody)))
 
     alone = said(1)
     assert len({msgspec.json.decode(each)["server"] for each in alone}) == limit

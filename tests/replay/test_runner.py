@@ -94,8 +94,8 @@ def test_trailing_ticks_end(path: Path, engines: Engines) -> None:
 
 def test_a_gap_of_years_is_jumped_over() -> None:
     far = T0 + 10**18
-    verdicts = [(T0 + 5, FeatureRow("R1", T0 + 5, 0, {}, {}, None)), (far, FeatureRow("R1", far, 0, {}, {}, None))]  # type: ignore[arg-type]
-    got = list(Ticker().between(verdicts))
+    rows = [FeatureRow("R1", ts, 0, {}, {}, None) for ts in (T0 + 5, far)]  # type: ignore[arg-type]
+    [got] = Ticker().between(iter([[(row.ts, 0, 0, k, row) for k, row in enumerate(rows)]]))
     ticks = [r.ts for r in got if isinstance(r, Tick)]
     assert len(ticks) == QUIET_NS_MAX // TICK_NS + 2
     assert ticks[-1] == far - far % TICK_NS
