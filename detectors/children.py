@@ -16,8 +16,8 @@ import numpy as np
 
 from detectors.arrays import I64, U64, Bools
 from detectors.flow import Columns, Flow, Where, places, read
-from detectors.intern import DROPPED, IdTable, Slots, ahead, enter, lookup
-from detectors.kinds import ASKS, BY_ORIG, CANCEL, FILL, GONE, ORDER, PARENT, PARENT_DONE, REJECTED, REPLACE
+from detectors.intern import DROPPED, IdTable, Slots, ahead, enter, lookup, lookup_near
+from detectors.kinds import ACK, ASKS, BY_ORIG, CANCEL, FILL, GONE, ORDER, PARENT, PARENT_DONE, REJECTED, REPLACE
 from schemas.events import word_of
 from schemas.jit import Int, compiled
 
@@ -101,10 +101,16 @@ def walk(n: int, at: Where, flow: Columns, tables: ChildTables, out: ChildFlow) 
     words = at.words
     orders, order_states, parents, parent_states = tables.orders, tables.order, tables.parents, tables.parent
     for i in range(n):
-        ahead(orders, words, i, _names_order(words, i, flow.kind[i]))
+        if ASKS[flow.kind[i]]:  # others name an order that was sent not long ago: its cell is at hand
+            ahead(orders, words, i, _names_order(words, i, flow.kind[i]))
+    acked, filled = np.int64(-2), np.int64(-2)
     for i in range(n):
         kind, qty = flow.kind[i], flow.qty[i]
-        order, new = _order(words, i, kind, orders)
+        order, new = _order(words, i, kind, orders, (acked if kind == ACK else filled) + 1)
+        if order >= 0 and kind == ACK:
+            acked = order
+        elif order >= 0 and kind == FILL:
+            filled = order
         parent = _parent(words, i, kind, order, new, orders, order_states, parents)
         out.order[i], out.new[i], out.parent[i] = order, new, parent
         out.committed[i], out.parent_qty[i], out.known[i], out.done_for_ns[i] = 0, 0, False, -1
@@ -143,14 +149,14 @@ def _names_order(words: U64, i: int, kind: Int) -> int:
 
 
 @compiled
-def _order(words: U64, i: int, kind: Int, orders: Slots) -> tuple[Int, bool]:
-    """The order an event is about: OrigClOrdID for cancels, ClOrdID for the rest."""
+def _order(words: U64, i: int, kind: Int, orders: Slots, near: Int) -> tuple[Int, bool]:
+    """The order an event is about: OrigClOrdID for cancels, ClOrdID for the rest. near: the row where it may be."""
     at = _names_order(words, i, kind)
     if words[i, at] == 0:
         return -1, False
     if ASKS[kind]:
         return enter(orders, words, i, at)
-    return lookup(orders, words, i, at), False
+    return lookup_near(orders, words, i, at, near), False
 
 
 @compiled

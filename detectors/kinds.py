@@ -13,6 +13,7 @@ PARENT_DONE: Final = int(Kind.parent_done)
 ORDER: Final = int(Kind.order)
 REPLACE: Final = int(Kind.replace)
 CANCEL: Final = int(Kind.cancel)
+ACK: Final = int(Kind.ack)
 FILL: Final = int(Kind.fill)
 REJECTED: Final = int(Kind.rejected)
 

@@ -13,7 +13,7 @@ from detectors.excursion import Excursion, Finding
 from detectors.flow import Columns, Where, places, read, settled_at
 from detectors.intern import DROPPED
 from detectors.keyed import ONE, SHOWN, KeyedCusums, Shown, Walks, close, findings, hit, lead_value, mix, show
-from detectors.kinds import ASKS, CANCEL, REJECTED, REPLACE
+from detectors.kinds import ACK, ASKS, CANCEL, REJECTED, REPLACE
 from detectors.memos import Memos
 from schemas.events import Kind, Phase, word_of
 from schemas.jit import compiled
@@ -22,7 +22,7 @@ from schemas.units import PRICE9, S_NS
 
 REJECTS, REJECTS_STRATEGY, REFUSED, UNKNOWN, FAR, AMEND = range(6)
 NAMES: Final = ("rejects", "rejects", "refused_requests", "unknown_orders", "far_price", "amend_past_limits")
-_ACK, _CANCELED, _REPLACED = int(Kind.ack), int(Kind.canceled), int(Kind.replaced)
+_CANCELED, _REPLACED = int(Kind.canceled), int(Kind.replaced)
 _MEMOS: Final = 1 << 13
 _SYMBOL, _ORIG, _PX = word_of("symbol"), word_of("orig_cl_ord_id"), word_of("px")
 _LOW: Final = np.uint64(0xFFFFFFFF)
@@ -250,7 +250,7 @@ def walk(
         elif kind == CANCEL:
             if by_request and child.order[i] < 0 and now >= began:
                 hit(walks, at, i, _SERVER + _TAG[UNKNOWN], UNKNOWN, walks.weight[UNKNOWN])
-        elif kind == _ACK or (kind == REJECTED and not by_request):
+        elif kind == ACK or (kind == REJECTED and not by_request):
             bad = kind == REJECTED
             weight = bounds.rejected if bad else bounds.accepted
             tables.answers[1 if bad else 0] += 1

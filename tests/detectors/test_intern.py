@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.intern import IdTable, words
+from detectors.intern import IdTable, lookup, lookup_near, words
 
 CAPACITY = 24
 
@@ -46,6 +46,22 @@ def test_agrees_with_a_dictionary_for_any_cutting(events: list[tuple[int, bool]]
         got += [(int(r) + table.dropped if r >= 0 else -1, bool(n)) for r, n in zip(rows, new, strict=True)]
         start, k = end, k + 1
     assert got == oracle(ids, inserts.tolist())
+
+
+@given(
+    st.lists(st.integers(0, 60), max_size=120),
+    st.lists(st.tuples(st.integers(0, 65), st.integers(-3, 60)), max_size=40),
+)
+@settings(max_examples=150, deadline=None)
+def test_where_a_row_may_be_changes_nothing(entered: list[int], asked: list[tuple[int, int]]) -> None:
+    """Ids come back and are forgotten, so that the same one may stand in several rows."""
+    table = IdTable(CAPACITY, 3)
+    for start in range(0, len(entered), CAPACITY):
+        part = np.array([f"ORD-{key}".encode() for key in entered[start : start + CAPACITY]], "S24")
+        table.resolve(words(part), np.ones(len(part), bool))
+    wanted = words(np.array([f"ORD-{key}".encode() for key, _ in asked] or [b""], "S24"))
+    for i, (_, row) in enumerate(asked):
+        assert lookup_near(table.slots, wanted, i, 0, row) == lookup(table.slots, wanted, i, 0)
 
 
 @pytest.mark.parametrize("sizes", [(1_000,), (4_090, 10, 4_096), (4_096,), (3, 2_500)])
