@@ -28,7 +28,7 @@ class Alarm(Struct):
     def step(self, score: float, limit: float, now: int, quiet_ns: int, newest: FirstEvent) -> Edge | None:
         """What the score at desk time ``now`` (ns) does. Opens at the limit, is told when it doubled once more over it,
         and closes after ``quiet_ns`` below."""
-        self.ratio = round(score / limit, 4) if limit > 0 else 0.0
+        self.ratio = score / limit if limit > 0 else 0.0
         if not self.open:
             if score <= 0.0:
                 self.first = None

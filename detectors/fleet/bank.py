@@ -83,7 +83,7 @@ class Fleet:
         for detector in self.detectors:
             for name, alarm in detector.alarms():
                 found[name] = max(found[name], alarm.ratio)
-        return found
+        return {name: round(share, 4) for name, share in found.items()}
 
     def snapshot(self) -> dict[str, Any]:
         """Everything as plain data."""

@@ -88,7 +88,7 @@ class Silence:
         found = []
         for name, alarm, score, limit in zip(KINDS, waits.alarms, scores, self._limits, strict=True):
             if score < limit and not alarm.open:
-                alarm.ratio = round(score / limit, 4) if score else 0.0
+                alarm.ratio = score / limit if score else 0.0
                 continue
             edge = alarm.step(score, limit, now, self._quiet_ns, server.first)
             if edge:
