@@ -1,15 +1,17 @@
-"""The console script. It knows which commands there are and where they live, and imports only the one that is asked for."""
+"""The console script. It knows which commands there are and where they live, and imports only the one that is asked for;
+typer, too, only when it runs one: what takes longer than that can begin before."""
 
 import importlib
 import importlib.util
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import typer
+if TYPE_CHECKING:
+    import typer
 
 COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
     "demo": {"demo": "A runaway and its halt, live: broker, worker, eight routers with gates, a terminal view."},
@@ -65,6 +67,10 @@ _EXPECTED: Final = (
 def main() -> None:
     """Run the command line of this process and exit."""
     signal.signal(signal.SIGTERM, _terminated)
+    if sys.argv[1:2] == ["replay"]:
+        from replay import forks
+
+        forks.begin_for(sys.argv[2:])
     sys.exit(run(sys.argv[1:]))
 
 
@@ -83,10 +89,12 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def app(arguments: Sequence[str] = ()) -> typer.Typer:
+def app(arguments: Sequence[str] = ()) -> "typer.Typer":
     """The application, with the commands that ``arguments`` ask for in full and a line of help for each of the others."""
+    import typer
+
     made = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-    made.callback()(_options)
+    made.callback()(_options())
     wanted = next((word for word in arguments if not word.startswith("-")), None)
     for module, commands in COMMANDS.items():
         path = f"knightwatch.commands.{module}"
@@ -104,18 +112,22 @@ def _not_loaded() -> None:
     raise AssertionError("this entry only stands in the list of commands; run() loads a command before it is called")
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
-        from importlib.metadata import version
+def _options() -> Callable[..., None]:
+    import typer
 
-        print(version("knightwatch"))
-        raise typer.Exit
+    def show_version(asked: bool) -> None:
+        if asked:
+            from importlib.metadata import version
 
+            print(version("knightwatch"))
+            raise typer.Exit
 
-def _options(
-    show: bool = typer.Option(False, "--version", callback=_show_version, is_eager=True, help="Print the version."),
-) -> None:
-    """Watches order routers for runaway flow, and halts them."""
+    def options(
+        show: bool = typer.Option(False, "--version", callback=show_version, is_eager=True, help="Print the version."),
+    ) -> None:
+        """Watches order routers for runaway flow, and halts them."""
+
+    return options
 
 
 def _expected() -> tuple[type[BaseException], ...]:

@@ -8,7 +8,7 @@ safe; the caller, which has threads by then, is never forked.
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import forkserver, get_context, resource_tracker
 from multiprocessing.context import ForkServerContext
@@ -17,6 +17,8 @@ from typing import Final
 
 MODULES: Final = ("replay.ready",)
 """What the server imports."""
+SERVER: Final = "KNIGHTWATCH_FORK_SERVER"
+"""In the environment of the server and of nobody else."""
 BYTES_MIN: Final = 10_000_000
 """Size of a Parquet file with about as many events as make several processes worth while."""
 
@@ -44,6 +46,14 @@ def begin_early(log: Path, wanted: int | None) -> None:
         begin()
 
 
+def begin_for(words: Sequence[str]) -> None:
+    """``begin_early`` by the words of a command line that nobody has understood yet: for a log among them, if they neither
+    say how many processes nor ask for something else. A server that nobody needs after all ends with its caller."""
+    if not any(word.split("=")[0] in ("--processes", "--into-kafka", "--help") for word in words):
+        for word in words:
+            begin_early(Path(word), None)
+
+
 @contextmanager
 def ctrl_c_later() -> Iterator[None]:
     """Ctrl-C waits until the block ends. Processes and threads that are started in it never see it: what they are to do
@@ -58,7 +68,8 @@ def ctrl_c_later() -> Iterator[None]:
 
 @contextmanager
 def _as_here() -> Iterator[None]:
-    """Environment in which an interpreter finds the modules that this one finds, and starts no threads for algebra.
+    """Environment in which an interpreter finds the modules that this one finds, starts no threads for algebra, and knows
+    that it is the server.
 
     By itself the server would look in its working directory first, and elsewhere than this interpreter does: what it
     imports too early is what its processes run, so it must be the same files.
@@ -67,6 +78,7 @@ def _as_here() -> Iterator[None]:
         "PYTHONPATH": os.pathsep.join(os.path.abspath(place) for place in sys.path),
         "PYTHONSAFEPATH": "1",
         "OPENBLAS_NUM_THREADS": "1",
+        SERVER: "1",
     }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
@@ -80,4 +92,4 @@ def _as_here() -> Iterator[None]:
                 os.environ[name] = value
 
 
-__all__ = ["begin", "begin_early", "ctrl_c_later", "processes_for"]
+__all__ = ["begin", "begin_early", "begin_for", "ctrl_c_later", "processes_for"]

@@ -45,7 +45,9 @@ def replay(
     from replay import forks
 
     if not into_kafka:
-        forks.begin_early(log, processes)  # before our own imports, which take as long as those of the processes
+        forks.begin_early(
+            log, processes
+        )  # unless ``cli`` has; before our own imports, which take as long as the server's
     from knightwatch.config import load
     from replay.log import Selection
     from replay.open import open_log

@@ -73,6 +73,29 @@ def test_it_begins_early_where_processes_are_likely(
     assert bool(begun) == early
 
 
+@pytest.mark.parametrize(
+    ("words", "early"),
+    [
+        (["{log}"], True),
+        (["--json", "--server", "R1", "{log}"], True),
+        (["{log}", "--processes", "1"], False),
+        (["{log}", "--processes=2"], False),
+        (["--into-kafka", "{log}"], False),
+        (["{log}", "--help"], False),
+        (["{log}.ndjson"], False),
+        ([], False),
+    ],
+)
+def test_it_begins_by_the_command_line_where_that_is_clear(
+    begun: list[bool], tmp_path: Path, words: list[str], early: bool
+) -> None:
+    path = tmp_path / "day.parquet"
+    with path.open("wb") as file:
+        file.truncate(forks.BYTES_MIN)
+    forks.begin_for([word.format(log=path) for word in words])
+    assert bool(begun) == early
+
+
 def test_a_log_that_is_not_there_is_not_our_business(begun: list[bool], tmp_path: Path) -> None:
     forks.begin_early(tmp_path / "day.parquet", None)
     assert not begun
@@ -84,3 +107,12 @@ def test_the_environment_stays_as_it_was() -> None:
         assert os.environ["PYTHONSAFEPATH"] == "1"
         assert str(Path(detectors.bank.__file__).parents[1]) in os.environ["PYTHONPATH"].split(os.pathsep)
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(("server", "said"), [(True, ""), (False, "taken apart\n")])
+def test_the_server_ends_without_taking_apart_what_it_loaded(server: bool, said: str) -> None:
+    """Nobody else who imports the same does."""
+    environment = {**os.environ, **({forks.SERVER: "1"} if server else {})}
+    script = "import atexit; atexit.register(print, 'taken apart'); import replay.ready"
+    ended = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout == said
