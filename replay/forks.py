@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, get_context, resource_tracker
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
@@ -51,7 +51,8 @@ def begin_for(words: Sequence[str]) -> None:
     say how many processes nor ask for something else. A server that nobody needs after all ends with its caller."""
     if not any(word.split("=")[0] in ("--processes", "--into-kafka", "--help") for word in words):
         for word in words:
-            begin_early(Path(word), None)
+            with suppress(OSError):  # who opens the log says what is wrong with it
+                begin_early(Path(word), None)
 
 
 @contextmanager

@@ -44,10 +44,8 @@ def replay(
     """
     from replay import forks
 
-    if not into_kafka:
-        forks.begin_early(
-            log, processes
-        )  # unless ``cli`` has; before our own imports, which take as long as the server's
+    if not into_kafka:  # unless ``cli`` has begun; before our own imports, which take as long as the server's
+        forks.begin_early(log, processes)
     from knightwatch.config import load
     from replay.log import Selection
     from replay.open import open_log

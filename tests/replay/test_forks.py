@@ -83,6 +83,7 @@ def test_it_begins_early_where_processes_are_likely(
         (["--into-kafka", "{log}"], False),
         (["{log}", "--help"], False),
         (["{log}.ndjson"], False),
+        (["x" * 5_000 + ".parquet"], False),
         ([], False),
     ],
 )
