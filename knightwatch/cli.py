@@ -67,11 +67,14 @@ _EXPECTED: Final = (
 def main() -> None:
     """Run the command line of this process and exit."""
     signal.signal(signal.SIGTERM, _terminated)
-    if sys.argv[1:2] == ["replay"]:
-        from replay import forks
+    try:
+        if sys.argv[1:2] == ["replay"]:
+            from replay import forks
 
-        forks.begin_for(sys.argv[2:])
-    sys.exit(run(sys.argv[1:]))
+            forks.begin_for(sys.argv[2:])
+        sys.exit(run(sys.argv[1:]))
+    except KeyboardInterrupt:  # before typer is there, which ends in the same way
+        sys.exit(130)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -45,6 +45,20 @@ def test_each_command_has_help(name: str) -> None:
     assert f"Usage: knightwatch {name}" in done.stdout
 
 
+def test_ctrl_c_before_the_command_runs_ends_without_a_traceback() -> None:
+    code = """
+from knightwatch import cli
+
+def interrupted(words):
+    raise KeyboardInterrupt
+
+cli.run = interrupted
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_help_imports_nothing_heavy() -> None:
     """What makes it quick; how quick is not measured on a busy machine."""
     code = f"import sys; from knightwatch.cli import run; run(['--help']); print([m for m in {HEAVY!r} if m in sys.modules])"
