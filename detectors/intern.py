@@ -64,10 +64,18 @@ def _hash(source: U64, i: int, at: int, width: int) -> Int:
 
 
 @compiled
+def _is(keys: U64, row: Int, source: U64, i: int, at: int) -> bool:
+    """Whether a row holds the id in words ``at`` onwards of ``source[i]``."""
+    w, width = 0, keys.shape[1]
+    while w < width and keys[row, w] == source[i, at + w]:
+        w += 1
+    return bool(w == width)
+
+
+@compiled
 def _seek(slots: Slots, source: U64, i: int, at: int, h: Int) -> tuple[Int, Int]:
     """Physical row of an id (-1: absent) and the cell where the probe ended."""
     table, keys = slots.table, slots.keys
-    width = keys.shape[1]
     mask = np.int64(len(table) - 1)
     cell = np.int64(h & np.uint64(mask))
     while True:
@@ -76,12 +84,7 @@ def _seek(slots: Slots, source: U64, i: int, at: int, h: Int) -> tuple[Int, Int]
             return -1, cell
         if ((entry ^ h) & _TAG) == _EMPTY:
             row = np.int64(entry & _ROW) - 1
-            same = True
-            for w in range(width):
-                if keys[row, w] != source[i, at + w]:
-                    same = False
-                    break
-            if same:
+            if _is(keys, row, source, i, at):
                 return row, cell
         cell = (cell + 1) & mask
 
@@ -107,12 +110,7 @@ def lookup_near(slots: Slots, source: U64, i: int, at: int, row: Int) -> Int:
     is found without a hash."""
     keys, used = slots.keys, slots.meta[USED]
     for near in range(max(row, used - slots.meta[CAPACITY], 0), min(row + 2, used)):
-        same = True
-        for w in range(keys.shape[1]):
-            if keys[near, w] != source[i, at + w]:
-                same = False
-                break
-        if same:
+        if _is(keys, near, source, i, at):
             return near
     return lookup(slots, source, i, at)
 

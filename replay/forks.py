@@ -41,7 +41,9 @@ def processes_for(large: bool, wanted: int | None) -> int:
 
 def begin_early(log: Path, wanted: int | None) -> None:
     """``begin``, if several processes are likely to be used for a log that nobody has looked into yet."""
-    large = log.is_file() and log.stat().st_size >= BYTES_MIN
+    large = False
+    with suppress(OSError):  # who opens the log says what is wrong with it
+        large = log.is_file() and log.stat().st_size >= BYTES_MIN
     if processes_for(large, wanted) > 1 and log.suffix == ".parquet":
         begin()
 
@@ -51,8 +53,7 @@ def begin_for(words: Sequence[str]) -> None:
     say how many processes nor ask for something else. A server that nobody needs after all ends with its caller."""
     if not any(word.split("=")[0] in ("--processes", "--into-kafka", "--help") for word in words):
         for word in words:
-            with suppress(OSError):  # who opens the log says what is wrong with it
-                begin_early(Path(word), None)
+            begin_early(Path(word), None)
 
 
 @contextmanager

@@ -135,7 +135,7 @@ class ParquetLog:
         column = "partition" if self._placed else "server"
         for batch in rows_of(self.path, self._file, READ_ROWS, [column]):
             with readable(self.path):
-                where = self._where(batch)
+                where = self._partitions(batch) if self._placed else self._homes(*_servers(batch))
             for partition, n in enumerate(np.bincount(where).tolist()):
                 if n:
                     counts[partition] = counts.get(partition, 0) + n
@@ -194,14 +194,15 @@ class ParquetLog:
             if not kept.num_rows:
                 continue
             with readable(self.path):
-                everywhere, (servers, known) = self._where(kept), self._who(kept)
+                servers, words = _servers(kept)
+                everywhere = self._partitions(kept) if self._placed else self._homes(servers, words)
                 events = decoder.decoded(kept)
                 offsets = arrow.flat(kept.column("offset"), np.int64) if self._placed else None
                 items = arrow.flat(kept.column("item"), np.int32) if "item" in self._columns else None
             for start in range(0, kept.num_rows, rows):
                 part = slice(start, start + rows)
                 where = everywhere[part]
-                at, cuts = divide(where, (servers[part], known))
+                at, cuts = divide(where, (servers[part], len(words) + 1))
                 into = room(n := len(where))
                 with readable(self.path):
                     events.into(into.events, at, start)
@@ -217,29 +218,27 @@ class ParquetLog:
                     into.items[at] = items[part]
                 yield Piece(into, cuts)
 
-    def _where(self, batch: Any) -> NDArray[np.int64]:
-        """Partition of each row."""
-        if self._placed:
-            column = batch.column("partition")
-            found = arrow.flat(column.fill_null(-1) if column.null_count else column, np.int32).astype(np.int64)
-            if len(found) and not 0 <= found.min() <= found.max() < PARTITIONS_MAX:
-                raise LogError(
-                    f"{self.path}: partition {found.min()} to {found.max()} (-1: null); expected 0 to {PARTITIONS_MAX - 1}. "
-                    "Mend the column, or leave partition and offset out to have them follow from the server."
-                )
-            return found
-        servers = _encoded(batch.column("server"))
-        words = [str(word or "").encode() for word in servers.dictionary.to_pylist()]
-        table = np.array([partition_of(word, self.partitions) for word in [*words, b""]], np.int64)
-        picked: NDArray[np.int64] = table[arrow.indices(servers)]
+    def _partitions(self, batch: Any) -> NDArray[np.int64]:
+        """Partition of each row, as the file says."""
+        column = batch.column("partition")
+        found = arrow.flat(column.fill_null(-1) if column.null_count else column, np.int32).astype(np.int64)
+        if len(found) and not 0 <= found.min() <= found.max() < PARTITIONS_MAX:
+            raise LogError(
+                f"{self.path}: partition {found.min()} to {found.max()} (-1: null); expected 0 to {PARTITIONS_MAX - 1}. "
+                "Mend the column, or leave partition and offset out to have them follow from the server."
+            )
+        return found
+
+    def _homes(self, servers: NDArray[np.int32], words: Any) -> NDArray[np.int64]:
+        """Partition of each row, as it follows from its server."""
+        names = [str(word or "").encode() for word in words.to_pylist()]
+        table = np.array([partition_of(name, self.partitions) for name in [*names, b""]], np.int64)
+        picked: NDArray[np.int64] = table[servers]
         return picked
 
-    def _who(self, batch: Any) -> Who:
-        """Server of each row, and how many there may be."""
-        servers = _encoded(batch.column("server"))
-        return arrow.indices(servers), len(servers.dictionary) + 1
 
-
-def _encoded(column: Any) -> Any:
-    """A dictionary column of words."""
-    return column if hasattr(column, "indices") else column.dictionary_encode()
+def _servers(batch: Any) -> tuple[NDArray[np.int32], Any]:
+    """Which word of a dictionary the server of each row is (none is one more than there are), and the dictionary."""
+    column = batch.column("server")
+    servers = column if hasattr(column, "indices") else column.dictionary_encode()
+    return arrow.indices(servers), servers.dictionary

@@ -15,7 +15,7 @@ from replay.log import BATCH_ROWS, Log, Selection
 from replay.merge import Stage1Like, Stream, Ticker, merged, node_streams, stage1_stream
 from replay.recorded import RecordedLog
 from replay.timeline import Timeline
-from schemas.records import Ack, Breach, Command, FeatureRow, HaltRecord, Tick, Verdict, encode
+from schemas.records import Ack, Breach, Command, HaltRecord, Tick, Verdict, encode
 from schemas.scopes import CANARY
 from schemas.topics import HALTS, VERDICTS
 from schemas.units import S_NS
@@ -145,10 +145,8 @@ class Run:
     def _step(self, verdicts: Sequence[Verdict]) -> None:
         """The desk takes verdicts in."""
         wrap, topic, start = self._engines.desk_input, VERDICTS.name, self._offset
-        unseen = self._see.input is _nothing
         for verdict in verdicts:
-            if not (unseen and isinstance(verdict, FeatureRow)):  # of which there are more than of anything else
-                self._take(verdict)
+            self._take(verdict)
         self._offset += len(verdicts)
         self._hear(self._desk.step([wrap(topic, 0, start + k, verdict) for k, verdict in enumerate(verdicts)]))
 

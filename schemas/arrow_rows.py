@@ -94,8 +94,8 @@ class Columns(NamedTuple):
     poss_dup: U8
 
 
-def scatter(events: NDArray[Any], at: I64, columns: Columns, start: int = 0) -> None:
-    """Write whole events, header and padding too: that in row ``start + k`` to row ``at[k]`` of ``events``, (m,) of EVENT"""
+def scatter(events: NDArray[Any], at: I64, columns: Columns, start: int) -> None:
+    """Write events whole, header and padding too: that in row ``start + k`` to row ``at[k]`` of ``events`` (m,)."""
     rows = events.view("<u8").reshape(len(events), -1)
     _scatter(rows, rows.view("<u4"), at, columns, start)
 
